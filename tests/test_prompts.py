@@ -340,6 +340,8 @@ def test_styles_surround_the_prompt() -> None:
         "ink of a {prompt}, lines, at night",
         "blur, day, photo, color",
     )
+    nested = [Style("Wash", "An ink wash of {prompt}"), Style("Still", "A still, {prompt}, haze")]
+    assert apply_styles("a fox", "", nested)[0] == "A still, an ink wash of a fox, haze"
     resolved = resolve_prompt("a fox", "", styles, template="a {fox|hare}")
     assert resolved.origin == (
         ("Template", "a {fox|hare}"),

@@ -104,6 +104,40 @@ def test_image_is_served_to_its_owner_only(
         assert stranger.http.get(image["url"]).status_code == 404
 
 
+def test_own_styles_are_shown_and_changed_by_the_local_user_alone(
+    ann: BrowserSession, servers: dict[str, AppServer]
+) -> None:
+    """Visitors of a page over the same library can neither see, use nor change them."""
+
+    def ask(session: BrowserSession, action: str, **payload: object) -> dict[str, Any]:
+        question = {"action": action, **payload}
+        [text] = session.run("answer_styles", ["a fox", *FORM_VALUES[1:]], question)
+        answer: dict[str, Any] = orjson.loads(text)
+        return answer
+
+    folder = servers["private"].studio.library.folder
+    key = f"own-{'a' * 32}"
+    (folder / ".studio" / "styles").mkdir(exist_ok=True)
+    (folder / ".studio" / "styles" / f"{key}.webp").write_bytes(b"RIFF")
+    new_style = {"name": "<b>Secret", "prompt": "in fog", "thumbnail": key}
+    with BrowserSession(servers["private"].address) as owner:
+        owner.open()
+        assert ask(owner, "restore", **new_style, index=0)["saved"] == "<b>Secret"
+        assert "&lt;b&gt;Secret" in ask(owner, "show")["panel"]
+        assert owner.http.get(f"/studio/style/{key}").content == b"RIFF"
+        assert owner.http.get("/studio/style/..%2Findex").status_code == 404
+    assert "Secret" not in ask(ann, "show")["panel"]
+    assert "data-new" not in ask(ann, "show")["panel"]
+    values = ["a fox", *FORM_VALUES[1:-1], '{"styles": ["<b>secret"]}']
+    [outcome, *_] = ann.run("submit", [""], {"submissions": [{"key": "k", "values": values}]})
+    assert "no style" in orjson.loads(outcome)[0]["reason"]
+    assert ann.http.get(f"/studio/style/{key}").status_code == 404
+    text = (folder / "styles.json").read_text("utf-8")
+    for action in ("save", "restore", "new", "edit", "delete"):
+        assert "owner" in ask(ann, action, **new_style)["error"]
+    assert (folder / "styles.json").read_text("utf-8") == text
+
+
 def test_job_is_controlled_by_its_owner_only(
     ann: BrowserSession, bob: BrowserSession, fake: FakeSpace
 ) -> None:

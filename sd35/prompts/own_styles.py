@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -46,31 +46,36 @@ class OwnStyles:
         """
         return read_styles_file(self._file)[1].styles
 
+    def check(self, style: Style, former_name: str = "") -> Style:
+        """Return a style as it would be saved.
+
+        Raises:
+            InvalidRequestError: a value isn't valid, then with its `FieldError`; or the file can't
+                be read.
+        """
+        style = _checked(style)
+        _, book = read_styles_file(self._file)
+        self._check_name(style, former_name, {own.name.casefold() for own in book.styles})
+        return style
+
     def save(self, style: Style, former_name: str = "", index: int | None = None) -> Style:
         """Add a style, or replace the one of the former name; return it as it was saved.
 
         A new one is inserted at `index`, or else it becomes the last one.
 
         Raises:
-            InvalidRequestError: a value isn't valid, then with its `FieldError`; or the file can't
-                be read.
+            InvalidRequestError: see `check`.
             WriteError: the file can't be written.
         """
         style = _checked(style)
-        key = style.name.casefold()
+        former_key = former_name.casefold()
         with self._changed_entries() as entries:
             keys = list(map(_key, entries))
-            former_key = former_name.casefold()
-            is_known = former_key in keys
-            is_renamed = not is_known or key != former_key
-            if is_renamed and key in keys:
-                raise _field_error("name", f"You already have a style “{style.name}”.")
-            if is_renamed and key in self._reserved_keys:
-                raise _field_error("name", f"“{style.name}” is a style of this program.")
+            self._check_name(style, former_name, keys)
             # What a form doesn't have, such as a group, stays as it is.
             items = asdict(style).items()
             values = {field: value for field, value in items if value or field in _TEXT_FIELDS}
-            if is_known:
+            if former_key in keys:
                 former_index = keys.index(former_key)
                 entries[former_index] = {**entries[former_index], **values}
             elif len(entries) >= MAX_STYLES:
@@ -78,6 +83,16 @@ class OwnStyles:
             else:
                 entries.insert(len(entries) if index is None else index, values)
         return style
+
+    def _check_name(self, style: Style, former_name: str, keys: Collection[str]) -> None:
+        key = style.name.casefold()
+        former_key = former_name.casefold()
+        if key == former_key and former_key in keys:
+            return
+        if key in keys:
+            raise _field_error("name", f"You already have a style “{style.name}”.")
+        if key in self._reserved_keys:
+            raise _field_error("name", f"“{style.name}” is a style of this program.")
 
     def delete(self, name: str) -> tuple[Style, int] | None:
         """Delete a style, and return it and its place in the list; `None` if it is gone already.

@@ -97,7 +97,7 @@ def apply_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> 
     for style in styles:
         text = style.prompt
         if PLACEHOLDER in text:
-            prompt = text.replace(PLACEHOLDER, prompt)
+            prompt = text.replace(PLACEHOLDER, _inner_text(prompt, text))
         else:
             prompt = ", ".join(filter(None, (prompt, text)))
         negatives.append(style.negative_prompt)
@@ -109,6 +109,12 @@ def apply_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> 
             phrases.add(phrase.strip().casefold())
             own += f", {phrase.strip()}"
     return prompt, own.removeprefix(", ")
+
+
+def _inner_text(prompt: str, style_text: str) -> str:
+    """Return a prompt as it is within the words of a style: it may have those of another one."""
+    is_inside = not style_text.startswith(PLACEHOLDER)
+    return f"a{prompt[1:]}" if is_inside and prompt.startswith(("A ", "An ")) else prompt
 
 
 def load_styles(*files: Path | str) -> StyleBook:

@@ -17,6 +17,7 @@ from sd35.ui.create.components import CreateTab, Header
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers
 from sd35.ui.create.memory_handlers import MemoryHandlers
+from sd35.ui.create.style_handlers import StyleHandlers
 from sd35.ui.create.wiring import Wiring
 from sd35.ui.gallery.gallery import Gallery
 
@@ -56,7 +57,8 @@ def build_page(
         gr.HTML(FOOTER_HTML, elem_id="footer")
         handlers = form_handlers, job_handlers, ConnectionHandlers(job_service)
         memory_handlers = MemoryHandlers(job_service, catalog)
-        Wiring(demo, header, tab, gallery, *handlers, memory_handlers).bind()
+        style_handlers = StyleHandlers(job_service, catalog, form_handlers)
+        Wiring(demo, header, tab, gallery, *handlers, memory_handlers, style_handlers).bind()
         api_form = ApiForm(demo, TITLE, ApiEndpoints(job_service))
     api_form.hide_other_endpoints()
 

@@ -28,6 +28,7 @@ SCRIPT_NAMES: Final = (
     "outbox.js",
     "form.js",
     "composer.js",
+    "styles.js",
     "grid.js",
     "space.js",
     "stage.js",
@@ -53,6 +54,7 @@ STYLE_NAMES: Final = (
     "header.css",
     "space.css",
     "welcome.css",
+    "styles.css",
     "memory.css",
     "composer.css",
 )

@@ -7,7 +7,7 @@ import gradio as gr
 from sd35.core.limits import PUBLIC_LIMITS, Range
 from sd35.core.sizes import ASPECT_RATIOS
 from sd35.jobs.space_connection import ConnectionState
-from sd35.ui.create import job_panel, notices, plan_view, space_view, welcome
+from sd35.ui.create import job_panel, notices, plan_view, space_view, styles_view, welcome
 from sd35.ui.create.form import CUSTOM_SIZE, FIELD_NAMES, SLIDER_FIELDS
 from sd35.ui.gallery.gallery import build_tabs
 
@@ -47,6 +47,7 @@ PAGE_EVENTS: Final = (
     "vary",  # an image
     "spaces",  # the list of them
     "choose",  # a Space
+    "styles",  # to show and change them
 )
 """Events that the page's scripts raise at the queue."""
 
@@ -100,7 +101,9 @@ class PromptArea:
                 placeholder="What to avoid, for example: blurry, text",
                 lines=1,
                 max_lines=4,
+                elem_id="negative-prompt",
             )
+            _html(styles_view.styles_bar(), "styles", "sd35.bindStyles(element)")
             with gr.Row(elem_id="press-row"):
                 self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
                 _html(plan_view.STEPPER, "press-stepper")
@@ -181,6 +184,7 @@ class PageState:
         self.space_error = _value()
         self.random_prompt = _value()
         self.stage = _value()
+        self.styles = _value()
         self.download = _value()
         self.plan = _value()
         self.grid_plan = _value()

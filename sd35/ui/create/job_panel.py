@@ -1,7 +1,7 @@
 """The panel below the image: what the job in focus is doing, or how it ended."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, fac
 
 __all__ = [
     "INTERRUPTED_MESSAGE",
+    "ImageActions",
     "idle_panel",
     "job_panel",
     "marked_prompt",
@@ -43,6 +44,29 @@ _MENU: Final = Markup(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ImageActions:
+    """What a visitor can do with an image.
+
+    Attributes:
+        has_library: whether the image belongs to somebody who has a library.
+        is_starred: whether the image is starred there.
+        can_save_style: whether the visitor may have styles of their own.
+    """
+
+    has_library: bool = True
+    is_starred: bool = False
+    can_save_style: bool = False
+
+
+DEFAULT_ACTIONS: Final = ImageActions()
+
+# assets/styles.js answers its press.
+_STYLE_BUTTON: Final = Markup(
+    '<button type="button" class="secondary-button" data-save-style="{}">Save as style…</button>'
+)
+
+
 def idle_panel() -> str:
     """Return the panel before the first image."""
     hint = Markup(
@@ -68,9 +92,7 @@ def job_panel(
     state: JobState,
     pause_error: SD35Error | None = None,
     prompt: Sequence[tuple[str, bool]] = (),
-    *,
-    has_library: bool = True,
-    is_starred: bool = False,
+    actions: ImageActions = DEFAULT_ACTIONS,
 ) -> str:
     """Return the panel of a job.
 
@@ -79,8 +101,7 @@ def job_panel(
         state: its state.
         pause_error: why the visitor's whole queue is paused.
         prompt: the pieces of the prompt, and whether each differs within the set.
-        has_library: whether the image belongs to somebody who has a library.
-        is_starred: whether the image is starred there.
+        actions: what can be done with a finished image.
     """
     # The state of a job that was queued after the quota was used up has no such error.
     if pause_error is not None and state.status is JobStatus.PENDING and state.pause_error is None:
@@ -98,7 +119,7 @@ def job_panel(
     html = panel(name, body, job_id=job_id)
     if state.status is not JobStatus.COMPLETED:
         return html
-    return html + _result_buttons(job_id, state, has_library=has_library, is_starred=is_starred)
+    return html + _result_buttons(job_id, state, actions)
 
 
 def panel(status: str, body: Markup, *, job_id: str = "") -> Markup:
@@ -119,7 +140,7 @@ def marked_prompt(pieces: Sequence[tuple[str, bool]]) -> Markup:
     return Markup('<p class="prompt" title="{}">{}</p>').format(text, html)
 
 
-def _result_buttons(job_id: str, state: JobState, *, has_library: bool, is_starred: bool) -> Markup:
+def _result_buttons(job_id: str, state: JobState, actions: ImageActions) -> Markup:
     """Return the actions on an image, which are the same while it is being saved."""
     result = state.result
     has_seed = result is not None and result.seed is not None
@@ -127,16 +148,17 @@ def _result_buttons(job_id: str, state: JobState, *, has_library: bool, is_starr
         _stage_button("reuse", "All settings", job_id, "all"),
         _stage_button("reuse", "Prompt only", job_id, "prompt"),
         *([_stage_button("reuse", "Seed only", job_id, "seed")] if has_seed else []),
+        *([_STYLE_BUTTON.format(job_id)] if actions.can_save_style else []),
     ]
     vary_buttons = [
         _stage_button("vary", "New variation", job_id, "same"),
         *([_stage_button("vary", "4 with nearby seeds", job_id, "adjacent")] if has_seed else []),
     ]
     star = action_button(
-        "unstar" if is_starred else "star",
-        "★" if is_starred else "☆",
+        "unstar" if actions.is_starred else "star",
+        "★" if actions.is_starred else "☆",
         job_id,
-        "Remove the star" if is_starred else "Star",
+        "Remove the star" if actions.is_starred else "Star",
     )
     download = Markup(
         '<button type="button" id="download" class="secondary-button">Download</button>'
@@ -145,7 +167,7 @@ def _result_buttons(job_id: str, state: JobState, *, has_library: bool, is_starr
         _MENU.format(name.lower(), name, concat(buttons))
         for name, buttons in (("Reuse", reuse_buttons), ("Vary", vary_buttons))
     )
-    if not has_library:
+    if not actions.has_library:
         return Markup('<div id="actions">{}{}</div>').format(menus, download)
     return Markup('<div id="actions">{}{}{}{}{}{}</div>').format(
         star,

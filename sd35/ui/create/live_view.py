@@ -12,7 +12,7 @@ import gradio as gr
 from sd35.core.errors import LibraryError
 from sd35.core.origin import MAX_SET_SIZE
 from sd35.core.picture import Picture
-from sd35.core.visitor import Visitor
+from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.service import JobService
@@ -155,14 +155,12 @@ class JobView:
             return set_panel.set_panel(cells, job.id, pause_error, remaining_seconds)
         entry = next((cell.entry for cell in cells if cell.id == job.id), None)
         prompt = different_words(job.state.value.request.prompt, cells)
-        return job_panel.job_panel(
-            job.id,
-            job.state.value,
-            pause_error,
-            prompt,
+        actions = job_panel.ImageActions(
             has_library=self.visitor.owner is not None,
             is_starred=entry is not None and entry.metadata.is_starred,
+            can_save_style=self.visitor is LOCAL_VISITOR,
         )
+        return job_panel.job_panel(job.id, job.state.value, pause_error, prompt, actions)
 
     def _remaining_seconds(self, cells: Sequence[Cell]) -> float | None:
         """Return how long it takes until all images are there; `None` if that isn't known."""

@@ -11,6 +11,7 @@ from sd35.ui.create.components import CreateTab, Header
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import ConnectionHandlers, JobHandlers, PageHandlers
 from sd35.ui.create.memory_handlers import MemoryHandlers
+from sd35.ui.create.style_handlers import StyleHandlers
 from sd35.ui.gallery.gallery import Gallery
 
 __all__ = ["Wiring"]
@@ -35,6 +36,8 @@ GRID_PLAN_JS: Final = "(text) => sd35.showGridPlan(text)"
 PRESS_GRID_JS: Final = "(...values) => sd35.pressGrid(values)"
 PLAN_JS: Final = "(text) => sd35.showPlan(text)"
 SHOW_BATCH_JS: Final = "(text) => sd35.showBatchOptions(text)"
+STYLES_JS: Final = "(text) => sd35.showStyles(text)"
+NEGATIVE_JS: Final = "(text) => sd35.showNegativePresets(text)"
 FOLLOW_JS: Final = "() => sd35.followJobs()"
 FOCUS_JS: Final = "() => [sd35.focus()]"
 CAPTURE_JS: Final = "(...values) => sd35.capturePreset(values)"
@@ -76,6 +79,7 @@ class Wiring:
     job_handlers: JobHandlers
     connection_handlers: ConnectionHandlers
     memory_handlers: MemoryHandlers
+    style_handlers: StyleHandlers
 
     def bind(self) -> None:
         """Bind all events."""
@@ -87,6 +91,7 @@ class Wiring:
         self._bind_form()
         self._bind_memory()
         self._bind_connection()
+        self._bind_styles()
 
     def _bind_generate(self) -> None:
         area = self.tab.prompt_area
@@ -228,6 +233,15 @@ class Wiring:
             [*values, state.size_hints],
             **_RAW,
         )
+
+    def _bind_styles(self) -> None:
+        styles = self.tab.state.styles
+        event = self.tab.rail.queue.styles(
+            self.style_handlers.answer_styles, self.tab.fields, styles, **_DIRECT
+        )
+        event.then(None, styles, None, js=STYLES_JS, **_OPTIONS)
+        negative_prompt = self.tab.prompt_area.negative_prompt
+        negative_prompt.change(None, negative_prompt, None, js=NEGATIVE_JS, **_OPTIONS)
 
     @staticmethod
     def _follow_up(event: Dependency) -> None:

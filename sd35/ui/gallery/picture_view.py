@@ -7,9 +7,11 @@ from typing import Final
 from markupsafe import Markup
 
 from sd35.core.text import format_bytes, format_elapsed
+from sd35.library.layout import LOCAL_OWNER_KEY, owner_from_path
 from sd35.library.repository import Entry
 from sd35.metadata.infotext import write_infotext
 from sd35.metadata.model import THIS_TOOL
+from sd35.prompts.resolved import ORIGIN_NAMES
 from sd35.ui.gallery.set_view import set_line
 from sd35.ui.gallery.view import alt_text, day_name
 from sd35.ui.markup import EMPTY_HTML, concat
@@ -136,16 +138,26 @@ def _action_buttons(entry: Entry) -> Markup:
         'title="With the seeds next to this one" {no_seed}>'
         '4 more</button></div><div role="group" aria-label="This image">'
         '<a href="studio/picture/{id}?download" download {no_file}>Download</a>{copy}'
-        '<button type="button" data-action="compare-with">Compare with…</button>'
+        '<button type="button" data-action="compare-with">Compare with…</button>{style}'
         '<button type="button" data-action="trash" title="Delete" {no_file}>Delete</button>'
         '<button type="button" data-action="remove" {has_file}>Remove from library</button>'
         "</div></div>"
     ).format(
         id=entry.id,
         copy=_COPY_BUTTON,
+        style=_style_button(entry),
         no_seed=Markup("disabled") if entry.metadata.seed is None else "",
         no_file=Markup("hidden") if entry.is_missing else "",
         has_file="" if entry.is_missing else Markup("hidden"),
+    )
+
+
+def _style_button(entry: Entry) -> Markup:
+    # Visitors have no styles of their own.
+    if owner_from_path(entry.path) != LOCAL_OWNER_KEY or not entry.metadata.prompt:
+        return EMPTY_HTML
+    return Markup('<button type="button" data-save-style="{}">Save as style…</button>').format(
+        entry.id
     )
 
 
@@ -173,13 +185,16 @@ def _detail_rows(details: Iterator[tuple[str, str]]) -> Markup:
 
 def _details(entry: Entry) -> Iterator[tuple[str, str]]:
     metadata = entry.metadata
-    yield from generation_settings(entry)[2:]  # without the prompts, which stand above
+    is_own = metadata.tool == THIS_TOOL
+    sources = [pair for pair in metadata.extra if is_own and pair[0] in ORIGIN_NAMES]
+    yield from sources  # the prompts, of which they are, stand above
+    yield from generation_settings(entry)[2:]
     seconds = metadata.took_seconds
     yield "Time", "" if seconds is None else format_elapsed(seconds)
     yield "Tool", "" if metadata.tool == THIS_TOOL else metadata.tool
     versions = (f"{name} {version}" for name, version in metadata.versions.items())
     yield "Made with", ", ".join(versions)
-    yield from metadata.extra
+    yield from (pair for pair in metadata.extra if pair not in sources)
     yield "File", entry.path
     yield "Format", f"{entry.format}, {format_bytes(entry.size_bytes)}"
 
