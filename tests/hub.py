@@ -204,6 +204,8 @@ class HuggingFace:
         """Return the server."""
         app = web.Application()
         app.router.add_get("/api/spaces/{owner}/{name}", self._space)
+        app.router.add_get("/api/whoami-v2", self._whoami)
+        app.router.add_get("/api/spaces/zero-gpu/quota", self._quota)
         app.router.add_get("/spaces/{owner}/{name}", self._page)
         app.router.add_get("/blog", self._blog)
         app.router.add_route("*", "/api/spaces/by-subdomain/{host}", self._stage)
@@ -218,6 +220,15 @@ class HuggingFace:
         self.hub_requests.append(request.headers.copy())
         host = "https://{owner}-{name}.hf.space".format(**request.match_info)
         return web.json_response({"host": host, "runtime": {"stage": "RUNNING"}})
+
+    async def _whoami(self, request: web.Request) -> web.Response:
+        account = self.tokens.get(request.headers["Authorization"].removeprefix("Bearer "))
+        if account is None:
+            return web.json_response({"error": "Invalid username or password."}, status=401)
+        return web.json_response({"name": account, "isPro": False})
+
+    async def _quota(self, _: web.Request) -> web.Response:
+        return web.json_response({"base": 300, "current": 120, "resetsAt": None})
 
     async def _stage(self, _: web.Request) -> web.Response:
         """Answer Gradio's scripts, which ask from any site's page."""

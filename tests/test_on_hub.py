@@ -189,6 +189,12 @@ class Visitor:
             self._http.get(path, headers=_encode_headers(self.proxy_headers | headers))
         )
 
+    def delete(self, path: str) -> httpx.Response:
+        """Send a DELETE request."""
+        return self._record_response(
+            self._http.delete(path, headers=_encode_headers(self.proxy_headers))
+        )
+
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         """Send this as JSON."""
         return self._record_response(
@@ -611,6 +617,30 @@ def test_sign_out_ends_the_account_s_access(world: World) -> None:
         header_by_kind(world.space.requests_for("after a cat"), "X-HF-Authorization")["join"]
         is None
     )
+
+
+def test_added_token_is_the_only_identity_of_its_visitor(world: World) -> None:
+    """A token that a visitor adds is sent with their own runs, in place of their address."""
+    ann, bob = (world.visitor(ip_token=f"ip-of-{name}-made-up") for name in ("ann", "bob"))
+    token = "hf_added_made_up"
+    world.hugging_face.tokens[token] = "ann"
+    assert ann.post("/studio/token", {"token": "hf_wrong_made_up"}).status_code == 400
+    answer = ann.post("/studio/token", {"token": token})
+    assert answer.json() == {"error": ""}
+    assert "__Host-sd35-token=" in answer.headers["set-cookie"]
+    assert "; HttpOnly; SameSite=None; Secure; Partitioned" in answer.headers["set-cookie"]
+    for visitor, name in ((ann, "ann"), (bob, "bob")):
+        visitor.picture(f"for {name}")
+    requests = world.space.requests_for("for ann")
+    assert set(header_by_kind(requests, "X-HF-Authorization").values()) == {f"Bearer {token}"}
+    assert header_by_kind(requests, "X-IP-Token")["join"] is None
+    bobs_requests = world.space.requests_for("for bob")
+    assert set(header_by_kind(bobs_requests, "X-HF-Authorization").values()) == {None}
+    ann.delete("/studio/token")
+    ann.picture("for ann again")
+    requests = world.space.requests_for("for ann again")
+    assert set(header_by_kind(requests, "X-HF-Authorization").values()) == {None}
+    assert header_by_kind(requests, "X-IP-Token")["join"] == "ip-of-ann-made-up"
 
 
 def test_logout_works_beside_sign_in(world: World) -> None:

@@ -90,7 +90,7 @@ def space_access(job_service: JobService, visitor: Visitor) -> SpaceAccess:
         token=_shown_token(job_service, visitor, token, source),
         quota=job_service.accounts.facts(token).quota if uses_hub_quota else None,
         refusal=pause_error if isinstance(pause_error, QuotaError) else None,
-        is_looking_up=uses_hub_quota and job_service.accounts.is_looking_up(token),
+        is_looking_up=job_service.accounts.is_looking_up(token),
     )
 
 

@@ -16,6 +16,7 @@ OWNER_KEPT: Final = "This system's keyring keeps the token."
 OWNER_NOT_KEPT: Final = (
     "This system has no keyring that encrypts, so the token is kept until this program ends."
 )
+NOT_ASKED: Final = "Hugging Face couldn't be asked whose it is."
 VISITOR_KEPT: Final = (
     "It is used for your images alone, and kept until you close your browser or log out: by this "
     "page's server, in its memory."
@@ -87,6 +88,9 @@ def owner_keeping(access: SpaceAccess, *, can_keep: bool) -> str:
 def token_section(access: SpaceAccess, keeping: str) -> Markup:
     """Return the field for a token, or whose token is used; `keeping` says how long one is kept."""
     if access.token is not None:
+        if access.token.account is None:
+            asks = "Asking Hugging Face whose it is…" if access.is_looking_up else NOT_ASKED
+            keeping = f"{asks} {keeping}"
         body = _token(access.token, keeping, can_remove=access.can_remove_token)
     elif access.can_remove_token:  # the keyring has it, and couldn't be opened
         body = _removal("The keyring still has a token, which isn't used.")
@@ -106,8 +110,6 @@ def _token(token: VisitorToken, keeping: str, *, can_remove: bool) -> Markup:
     if not can_remove:
         source = {"sign-in": "your sign-in"}.get(token.source, token.source)
         return Markup("<p>{}, from {}.</p>").format(ending, source)
-    if token.account is None:
-        keeping = f"Hugging Face couldn't be asked whose it is. {keeping}"
     return Markup("<p>{}</p>").format(ending) + _removal(keeping)
 
 
