@@ -8,6 +8,7 @@
   const panel = () => document.getElementById("space-panel");
   const otherPages = new BroadcastChannel("sd35-jobs"); // connection.js listens, on this page too
   let intent = ""; // the way on for which the panel was opened
+  let request = ""; // of the panel, "open" or "renew": a visitor may have closed it before it comes
   let opener = null;
 
   const close = () => {
@@ -27,8 +28,10 @@
     if (text !== "") (field ?? panel().querySelector("[data-remove-token]"))?.focus();
   };
   const open = (way = "") => {
+    if (panel() !== null) return;
     intent = way;
     opener = document.activeElement;
+    request = "open";
     sd35.raise("spaces");
   };
 
@@ -50,7 +53,8 @@
     try {
       const response = await fetch(sd35.url("studio/token"), { ...init, headers, signal: AbortSignal.timeout(60_000) });
       const isAnswer = response.headers.get("Content-Type")?.startsWith("application/json");
-      text = isAnswer ? (await response.json()).error : `The app answered with an error (${response.status}).`;
+      const { error } = isAnswer ? await response.json() : {};
+      text = error ?? (response.status === 401 ? "Log in again first." : `The app answered with an error (${response.status}).`);
     } catch {
       // the text says it
     }
@@ -64,8 +68,13 @@
     sd35.followJobs();
     const isAdded = init.method === "POST";
     sd35.announce(isAdded ? "Token added" : "Token removed");
-    if (intent === "token" && isAdded) close();
-    else sd35.raise("spaces");
+    if (panel() === null) return;
+    if (intent === "token" && isAdded) {
+      close();
+      return;
+    }
+    request = "renew";
+    sd35.raise("spaces");
   };
 
   const onClick = ({ target }) => {
@@ -108,7 +117,8 @@
     const { scrollTop } = panel();
     panel().innerHTML = new DOMParser().parseFromString(html, "text/html").querySelector("#space-panel").innerHTML;
     panel().scrollTop = scrollTop;
-    panel().querySelector("[data-remove-token], #space-token, [data-close]").focus({ preventScroll: true });
+    const next = panel().querySelector("[data-remove-token], #space-token") ?? panel().querySelector("[data-close]");
+    next.focus({ preventScroll: true });
   };
 
   document.addEventListener("click", ({ target }) => {
@@ -135,8 +145,10 @@
 
   Object.assign(sd35, {
     showSpaces(html) {
-      if (panel() === null) show(html);
-      else renew(html);
+      const isOpen = panel() !== null;
+      if (request === "open" && !isOpen) show(html);
+      if (request === "renew" && isOpen) renew(html);
+      request = "";
       return [];
     },
 

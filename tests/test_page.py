@@ -5,14 +5,16 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from sd35.core.seed import MAX_SEED
+from sd35.jobs.token_store import TokenStore
 from sd35.server import launch
 from sd35.space.painter import DemoPainter
 from sd35.space.server import build_space
@@ -28,6 +30,7 @@ from tests.chromium import (  # noqa: F401  # fixtures
     submit_prompt,
 )
 from tests.fakes import FakeSpace
+from tests.test_tokens import SPACE, TOKEN, HuggingFace, hub  # noqa: F401  # `hub` is a fixture
 
 
 class PageServers:
@@ -735,6 +738,44 @@ def test_phone_fits_the_page(browser: Browser, servers: PageServers) -> None:
     assert page.evaluate(size, "#prompt-area textarea") >= 16, "or iOS zooms in"
     assert page.evaluate(size, "#seed input") >= 16
     context.close()
+
+
+def test_phone_leads_on_when_the_quota_is_used_up(
+    browser: Browser, hub: HuggingFace, tmp_path: Path
+) -> None:
+    """Turbo is a tap away, and with a token the queue goes on; the browser keeps no token."""
+    store = TokenStore(tmp_path / "marker")
+    phone: Any = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    with (
+        serve_app(SPACE, tmp_path / "library", hub=hub.address, token_store=store) as server,
+        closing(browser.new_context(**phone)) as context,
+    ):
+        page = open_page(context.new_page(), server.address)
+        submit_prompt(page, "a lighthouse")
+        panel = page.locator("#panel")
+        expect(panel).to_contain_text(re.compile(r"resets \w+ at \d+:\d\d.* \(in 3 h\)"))
+        expect(panel.get_by_role("button", name="Try now")).to_be_in_viewport(ratio=1)
+        turbo = panel.get_by_role("button", name="Use Turbo")
+        box = turbo.bounding_box()
+        assert box is not None
+        assert box["height"] >= 44
+        turbo.tap()
+        expect(page.locator("#space-name")).to_contain_text("Large Turbo")
+        expect(page.locator("#space-name")).to_contain_text("quota resets")
+        expect(turbo).to_be_hidden()
+        panel.get_by_role("button", name="Add token").tap()
+        field = page.get_by_label("Token", exact=True)
+        expect(field).to_be_focused()
+        field.fill(f"{TOKEN}x")
+        field.press("Enter")
+        expect(page.get_by_role("alert").filter(has_text="doesn't know this token")).to_be_visible()
+        field.fill(TOKEN)
+        page.get_by_role("button", name="Add", exact=True).tap()
+        expect(page.locator("#panel [data-status=completed]")).to_be_visible()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert hub.tokens[-1] == TOKEN
+        storage = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        assert TOKEN not in storage + page.content()
 
 
 def test_try_again_connects_a_space_that_was_down(page: Page, tmp_path: Path) -> None:
