@@ -96,42 +96,51 @@
   // ---- Undo -------------------------------------------------------------------------------------
   // The toast is in the dialog, and stays on the page when the dialog closes.
 
-  let toast = null; // { element, ids, onUndo }
+  let toast = null; // the element
+  let deletion = null; // what Ctrl+Z undoes: { ids, onUndo }
   const page = () => document.querySelector(".gradio-container") ?? document.body;
-  const toastHost = () => document.querySelector("dialog.compare[open]") ?? page();
   const hideToast = () => {
-    toast?.element.remove();
+    toast?.remove();
     toast = null;
   };
-  const undo = async () => {
-    if (toast === null) return false;
-    const { ids, onUndo } = toast;
+  // On the page below, Ctrl+Z means this deletion only as long as its toast is there.
+  const onToastEnd = () => {
     hideToast();
-    const dialog = current;
-    const answer = await (dialog?.during(request("restore", ids)) ?? request("restore", ids)).catch(() => null);
-    if (answer === null) return showToast("Not undone yet: the app doesn't answer.", ids, onUndo);
-    const { text, error } = messageOf(answer);
-    announce(error || text);
-    if (error) return showToast(error, ids, onUndo);
-    tellPage("restore", ids);
-    if (current !== null && current === dialog) onUndo?.(ids);
-    else showToast(text);
-    return true;
+    if (current === null) deletion = null;
   };
-  const showToast = (text, ids = [], onUndo = null) => {
+  const showToast = (text, label = "", run = null) => {
     hideToast();
-    const element = build("div", { className: "toast compare-toast" }, build("p", {}, text));
-    if (ids.length > 0) element.append(button("Undo", { title: "Undo (Ctrl+Z)", onclick: undo }));
-    element.addEventListener("animationend", () => toast?.element === element && hideToast());
-    toastHost().append(element);
-    toast = { element, ids, onUndo };
+    toast = build("div", { className: "toast compare-toast" }, build("p", {}, text));
+    if (run !== null) toast.append(button(label, { onclick: run }));
+    toast.onanimationend = onToastEnd;
+    (current?.element ?? page()).append(toast);
+    announce(text);
+  };
+  const showDeletion = (text, ids, onUndo) => {
+    deletion = { ids, onUndo };
+    showToast(text, "Undo", undo);
+  };
+  const undo = async () => {
+    if (deletion === null) return;
+    const { ids, onUndo } = deletion;
+    const dialog = current;
+    deletion = null;
+    hideToast();
+    const restoration = request("restore", ids);
+    const answer = await (dialog?.during(restoration) ?? restoration).catch(() => null);
+    const { text, error } = answer === null ? { error: "Not undone: the app doesn't answer." } : messageOf(answer);
+    if (error) return showDeletion(error, ids, onUndo);
+    tellPage("restore", ids);
+    if (current === null || current !== dialog) return showToast(text);
+    announce(text);
+    onUndo?.();
   };
   const isTextField = (target) => target.matches?.("input:not([type=range], [type=radio], [type=checkbox]), textarea, select");
   const isUndoKey = (event) => (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
   window.addEventListener(
     "keydown",
     (event) => {
-      if (!isUndoKey(event) || !(toast?.ids.length > 0) || isTextField(event.target)) return;
+      if (!isUndoKey(event) || deletion === null || isTextField(event.target)) return;
       event.preventDefault();
       event.stopImmediatePropagation(); // the library and the queue have an undo of their own
       if (!event.repeat) undo();
@@ -204,11 +213,13 @@
     const close = () => {
       if (!element.isConnected) return;
       window.removeEventListener("keydown", onWindowKey, true);
+      window.removeEventListener("hashchange", close);
       current = null;
       onClose?.();
       element.close();
       element.remove();
-      if (toast !== null) page().append(toast.element);
+      if (toast !== null) page().append(toast);
+      else deletion = null;
       opener?.focus({ preventScroll: true });
       // The opener may be gone, or disabled: what it acts on has changed.
       if (document.activeElement === document.body) document.querySelector("#grid .item .open")?.focus({ preventScroll: true });
@@ -220,6 +231,7 @@
     });
     element.addEventListener("close", close);
     window.addEventListener("keydown", onWindowKey, true);
+    window.addEventListener("hashchange", close); // "back", or another address
 
     // Shows that an answer is awaited, and takes no further press meanwhile.
     const during = async (promise) => {
@@ -244,8 +256,8 @@
     element.showModal();
     element.focus();
     announcer = status;
-    if (toast?.ids.length > 0) element.append(toast.element);
-    else hideToast();
+    if (deletion === null) hideToast();
+    else if (toast !== null) element.append(toast);
     current = { element, view, aside, tools, heading, head, close, during, showNote, isBusy: () => isBusy };
     return current;
   };
@@ -348,8 +360,7 @@
     if (error) dialog.showNote(error);
     if (trashedIds.length === 0) return false;
     const message = `${text}${pluralize(trashedIds.length, "image")} moved to trash.`;
-    showToast(message, trashedIds, onUndo);
-    announce(`${message} Press Control Z to undo.`);
+    showDeletion(message, trashedIds, onUndo);
     tellPage("trash", trashedIds);
     return true;
   };
@@ -729,7 +740,7 @@
 
     // For assets/tournament.js
     pictures: {
-      build, button, key, pluralize, request, messageOf, picturesOf, buildPane, buildEmpty, setReady, bestColumns, setStar, updateStar,
+      build, button, key, pluralize, request, messageOf, picturesOf, showToast, buildPane, buildEmpty, setReady, bestColumns, setStar, updateStar,
       moveToTrash, announce, pictureUrl, zoomControls, pressZoomKey, readSession, areIds, current: () => current,
     },
   });

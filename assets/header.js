@@ -67,6 +67,15 @@
     ["Library", ["Shift", "click"], "Select all from the last selected image to this one"],
     ["Library", ["Delete"], "Move the image to the trash"],
     ["Library", ["←", "→"], "Show the newer or older image"],
+    ["Compare", ["1–4"], "Keep that image, and move the others to the trash"],
+    ["Compare", ["G", "L", "F"], "Show them side by side, with a slider, or in turn"],
+    ["Compare", ["Space"], "Show the next one; as long as it is held, if it is held"],
+    ["Compare", ["+", "−", "0"], "Zoom in or out, or fit"],
+    ["Compare", ["S"], "Star the image"],
+    ["Compare", ["D"], "Show or hide what differs"],
+    ["Find the best", ["←", "→"], "Choose the left or the right image"],
+    ["Find the best", ["↓"], "Both are as good"],
+    ["Find the best", ["↑"], "Undo the last choice"],
   ];
   const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 

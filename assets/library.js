@@ -126,11 +126,11 @@
   // ---- Steps that several transitions share -------------------------------------------------------
 
   const requestViewer = (ids) => {
+    sd35.closeComparison();
     state.requestedIds = ids.join(",");
     state.requestedAt = Date.now();
     state.staleBefore = state.requestId;
     if (ids.length === 1) {
-      sd35.closeComparison();
       sendEvent("open", { ids });
       return;
     }

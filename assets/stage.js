@@ -262,6 +262,7 @@
     event.preventDefault();
     location.hash = link.getAttribute("href");
   });
+  document.addEventListener("sd35:pictures-changed", () => sd35.raise("poll"));
   // What was starred or deleted in the library.
   window.addEventListener("hashchange", () => {
     if (!location.hash.startsWith("#library")) sd35.raise("poll");

@@ -70,8 +70,9 @@
   class Tournament {
     constructor(ids) {
       const session = readSession();
-      this.ids = ids;
-      this.decisions = session?.ids.join() === ids.join() ? session.decisions : [];
+      const isSame = session !== null && [...session.ids].sort().join() === [...ids].sort().join();
+      this.ids = isSame ? session.ids : ids;
+      this.decisions = isSame ? session.decisions : [];
       this.pictures = new Map();
       this.error = "";
       this.pair = null;
@@ -267,7 +268,9 @@
       const back = button("Back ", { className: "undo", title: "Back to the last pair (↑)", onclick: () => this.undo() }, key("↑"));
       back.hidden = this.trashedIds.length > 0;
       this.actions = build("div", { className: "choices" }, back, ...this.buildActions());
-      this.dialog.view.replaceChildren(build("div", { className: "podium" }, ...figures), this.actions);
+      const podium = build("div", { className: "podium" }, ...figures);
+      podium.toggleAttribute("data-many", figures.length > PLACES);
+      this.dialog.view.replaceChildren(podium, this.actions);
       this.dialog.element.focus();
       const [winners] = places;
       announce(winners.length === 1 ? `The best: ${this.describe(winners[0])}.` : `${pluralize(winners.length, "image")} are equally good.`);
@@ -346,7 +349,11 @@
       this.zoom.stop();
       window.removeEventListener("resize", this.onResize);
       const session = readSession();
-      if (session !== null) sessionStorage.setItem(SESSION_STORAGE, JSON.stringify({ ...session, isOpen: false }));
+      if (session === null) return;
+      sessionStorage.setItem(SESSION_STORAGE, JSON.stringify({ ...session, isOpen: false }));
+      // Once the dialog is closed.
+      const isHalfway = this.decisions.length > 0 && this.pair !== null;
+      if (isHalfway) setTimeout(() => sd35.pictures.showToast("Your choices are kept.", "Continue", () => sd35.findBest(session.ids)));
     }
   }
 
