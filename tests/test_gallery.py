@@ -637,6 +637,11 @@ def test_hostile_prompt_is_never_run(page: Page) -> None:
     for index, text in enumerate(HOSTILE_TEXTS):
         image = gallery_items(page).nth(index).locator("img")
         expect(image).to_have_attribute("alt", f"hostile {text}")
+        gallery_items(page).nth(index).locator(".pick input").check()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(dialog.locator(".bar .caption")).to_have_text([f"hostile {t}" for t in HOSTILE_TEXTS])
+    expect(dialog.locator("dt:visible")).to_have_text(["Prompt"])
+    page.keyboard.press("Escape")
     for text in HOSTILE_TEXTS:
         search_field(page).fill(f"seed:{text}")
         expect(page.locator("#grid .problems")).to_contain_text("seed:")
