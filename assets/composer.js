@@ -144,9 +144,10 @@
     if (isTemplateError()) {
       return [create("span", { className: "wrong", textContent: plan.error.message }), asText("Send as plain text")];
     }
-    if (!plan?.template) return [];
     const isAll = options.combinations;
     const other = createLink(isAll ? "Random ones" : "Make all", () => setOptions({ combinations: !isAll }));
+    if (plan?.is_too_large) return [other, asText("Plain text")];
+    if (!plan?.template) return [];
     return [create("span", { textContent: plan.template }), ...(plan.is_choice ? [other] : []), asText("Plain text")];
   };
   // Drawn anew only if it differs: a button that is drawn anew while it is pressed takes no click.

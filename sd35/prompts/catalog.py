@@ -16,7 +16,7 @@ __all__ = ["PromptCatalog"]
 log = logging.getLogger(__name__)
 
 # A prompt is planned again and again while it is typed; a folder may have thousands of files.
-REFRESH_SECONDS: Final = 10.0
+REFRESH_SECONDS: Final = 5.0
 
 
 class PromptCatalog:

@@ -70,6 +70,7 @@ def dump_plan(
     text = _text(values.prompt)
     batch = parse_batch_options(values.batch_options)
     spans = prompt_spans(text, one_per_line=batch.one_per_line)[:MAX_ITEMS]
+    is_template = has_template_syntax(text)
     payload = {
         "request_id": request_id,
         "image_count": len(plan.images),
@@ -77,7 +78,8 @@ def dump_plan(
         "warning": warning or _repetition_warning(plan),
         "template": _template_text(plan, is_complete=batch.combinations),
         "is_choice": plan.template_count > 1,
-        "is_literal": batch.is_literal and has_template_syntax(text),
+        "is_literal": batch.is_literal and is_template,
+        "is_too_large": plan.error is not None and batch.combinations and is_template,
         "items": [
             {
                 "prompt": planned.request.prompt[:MAX_ITEM_CHARACTERS],
