@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sd35.core.account import HubQuota
 from sd35.core.limits import PUBLIC_LIMITS, Limits, Range
 from sd35.core.request import GenerationRequest
 from sd35.jobs.limits import RemainingQuota
@@ -22,7 +23,7 @@ from sd35.ui.create.form import (
     updated_defaults,
 )
 from sd35.ui.create.grid_form import dump_grid_plan, parse_axis_inputs, plan_grid_form
-from sd35.ui.create.plan_view import dump_plan, limit_warning
+from sd35.ui.create.plan_view import dump_plan, gpu_quota_warning, limit_warning
 
 TURBO_LIMITS = replace(
     PUBLIC_LIMITS,
@@ -187,6 +188,8 @@ def test_plan_is_told_before_the_press() -> None:
         assert payload["items"][0]["seed"] == "7"
         assert [syntax["text"] for syntax in payload["syntaxes"]] == ["(dog:1.3)"]
     assert "room for 7" in limit_warning(8, replace(quota, remaining=None), is_anonymous=False)
+    assert "has 2 min left" in gpu_quota_warning(HubQuota(120), 360)
+    assert not gpu_quota_warning(HubQuota(400), 360)
     assert "cookies" in limit_warning(2, None, is_anonymous=True)
 
 
@@ -196,6 +199,10 @@ def test_plan_marks_what_is_wrong_or_not_read() -> None:
     payload = orjson.loads(dump_plan(plan_form(values, PUBLIC_LIMITS), values))
     assert values.prompt[payload["error"]["position"]] == "{"
     assert payload["error"]["message"].startswith("“b {c|”: The brace is never closed")
+    values = replace(FORM_VALUES, prompt="{a|b}" * 9, batch_options='{"combinations": true}')
+    payload = orjson.loads(dump_plan(plan_form(values, PUBLIC_LIMITS), values))
+    assert payload["error"]["message"] == "That would be 512 images; the limit is 500."
+    assert payload["is_too_large"]
     book = StyleBook((Style("Ink", "an ink drawing of {prompt}, black"),))
     values = replace(FORM_VALUES, prompt=f" 🦊 {'fox ' * 300}", batch_options='{"styles": ["ink"]}')
     payload = orjson.loads(dump_plan(plan_form(values, PUBLIC_LIMITS, book), values))

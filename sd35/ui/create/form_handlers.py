@@ -34,7 +34,8 @@ from sd35.ui.create.form import (
 from sd35.ui.create.form_planner import FormPlanner
 from sd35.ui.create.grid_form import dump_grid_plan, parse_axis_inputs
 from sd35.ui.create.import_settings import SETTING_GROUPS, apply_settings, metadata_from_request
-from sd35.ui.create.plan_view import dump_plan, limit_warning
+from sd35.ui.create.plan_view import dump_plan, gpu_quota_warning, limit_warning
+from sd35.ui.create.space_access import space_access
 from sd35.ui.create.submissions import parse_draw
 
 __all__ = ["FormHandlers", "event_payload"]
@@ -78,13 +79,11 @@ class FormHandlers:
         # The page has the newest options; Gradio may not.
         values = replace(FormValues(*fields), batch_options=payload.get("batch"))
         plan = await self.planner.plan(values, visitor, parse_draw(payload.get("draw")))
-        quota = self._job_service.remaining_quota(visitor)
         dump = partial(
             dump_plan,
             plan,
             values,
-            limit_warning(len(plan.images), quota, is_anonymous=visitor.owner is None),
-            self._estimate(plan),
+            *self._price(plan, visitor),
             request_id=parse_int(payload.get("request_id")) or 0,
         )
         return await self.planner.run(dump, visitor)
@@ -96,20 +95,25 @@ class FormHandlers:
         values = replace(FormValues(*fields), batch_options=payload.get("batch"))
         axes = parse_axis_inputs(payload.get("axes"))
         plan = await self.planner.plan(values, visitor, grid_axes=axes) if axes else FormPlan()
-        quota = self._job_service.remaining_quota(visitor)
+        warning, estimate = self._price(plan, visitor)
         style_book = self.planner.style_book(visitor)
         return dump_grid_plan(
             plan,
-            estimate=self._estimate(plan),
-            warning=limit_warning(len(plan.images), quota, is_anonymous=visitor.owner is None),
+            estimate=estimate,
+            warning=warning,
             style_names=[style.name for style in style_book.styles],
             request_id=parse_int(payload.get("request_id")) or 0,
         )
 
-    def _estimate(self, plan: FormPlan) -> str:
+    def _price(self, plan: FormPlan, visitor: Visitor) -> tuple[str, str]:
+        """Return a warning if a limit is too low for the images, and how long they take."""
+        service = self._job_service
         requests = [planned.request for planned in plan.images]
-        seconds = self._job_service.estimates.total_seconds(requests) if requests else None
-        return "" if seconds is None else format_estimate(seconds)
+        seconds = service.estimates.total_seconds(requests) if requests else None
+        warning = limit_warning(
+            len(requests), service.remaining_quota(visitor), is_anonymous=visitor.owner is None
+        ) or gpu_quota_warning(space_access(service, visitor).quota, seconds)
+        return warning, "" if seconds is None else format_estimate(seconds)
 
     async def _find_job(self, job_id: object, visitor: Visitor) -> Job | None:
         try:

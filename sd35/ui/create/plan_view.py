@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
+from sd35.core.account import HubQuota
 from sd35.core.errors import PromptError, TemplateError
-from sd35.core.text import pluralize
+from sd35.core.text import format_duration, pluralize
 from sd35.jobs.limits import RemainingQuota
 from sd35.prompts.parser import has_template_syntax
 from sd35.prompts.plan import parse_batch_options, prompt_spans
@@ -16,7 +17,15 @@ from sd35.prompts.tokens import estimate_tokens
 from sd35.prompts.unsupported import SyntaxKind, find_unsupported
 from sd35.ui.create.form import FormPlan, FormValues
 
-__all__ = ["NO_COOKIES", "PRESS_LINE", "PROMPT_LINE", "STEPPER", "dump_plan", "limit_warning"]
+__all__ = [
+    "NO_COOKIES",
+    "PRESS_LINE",
+    "PROMPT_LINE",
+    "STEPPER",
+    "dump_plan",
+    "gpu_quota_warning",
+    "limit_warning",
+]
 
 MAX_ITEMS: Final = 50
 MAX_ITEM_CHARACTERS: Final = 300  # the page shows three lines
@@ -135,6 +144,14 @@ def limit_warning(count: int, quota: RemainingQuota | None, *, is_anonymous: boo
     if room is not None and count > room:
         return f"Your queue has room for {room}." if room else "Your queue is full."
     return ""
+
+
+def gpu_quota_warning(quota: HubQuota | None, seconds: float | None) -> str:
+    """Return that a GPU quota may end before images that take so long, or an empty text."""
+    if quota is None or seconds is None or seconds <= quota.remaining_seconds:
+        return ""
+    remaining = format_duration(quota.remaining_seconds)
+    return f"Your GPU quota has {remaining} left, and may end before all are done."
 
 
 def _repetition_warning(plan: FormPlan) -> str:
