@@ -305,12 +305,13 @@ def test_prompts_come_back(page: Page, servers: PageServers) -> None:
     open_page(page, servers.with_previews)
     prompt = page.get_by_label("Prompt", exact=True)
     page.locator("#size label", has_text="16:9").click()
-    for text in ("a heron", "an\nibis"):
+    for text in ("a heron", "an ibis"):
         submit_prompt(page, text)
+    expect(page.locator("#outbox [data-pending]")).to_have_count(0)
     page.locator("#size label", has_text="1:1").click()
     prompt.fill("")
     prompt.press("ArrowUp")
-    expect(prompt).to_have_value("an\nibis")
+    expect(prompt).to_have_value("an ibis")
     prompt.press("ArrowUp")
     expect(prompt).to_have_value("a heron")
     for _ in range(2):
