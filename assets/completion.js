@@ -140,7 +140,7 @@
     element.setAttribute("aria-label", "Suggestions");
     element.append(...suggestions.map(createOption));
     list = { element, suggestions, index: 0 };
-    document.querySelector(".gradio-container").append(element);
+    (field.closest("main") ?? document.querySelector(".gradio-container")).append(element);
     // HTML allows no other role than that of a text field here; the rest is the pattern of a combobox.
     field.setAttribute("aria-autocomplete", "list");
     field.setAttribute("aria-controls", element.id);

@@ -112,6 +112,7 @@
   // ---- The dialog ---------------------------------------------------------------------------------
 
   const SEARCH_DELAY = 120; // ms
+  const LOADING_DELAY = 400; // ms
   const ROWS = 40;
   const create = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
@@ -163,8 +164,12 @@
   let search = null; // { text, offset } of the newest question
   const load = async (text, offset) => {
     const question = (search = { text, offset });
+    const isCurrent = () => search === question && dialog() !== null;
+    const note = dialog().querySelector(".note");
+    const timer = setTimeout(() => isCurrent() && (note.textContent = "Loading…"), LOADING_DELAY);
     const answer = await ask("search", { text, offset, limit: ROWS });
-    if (search !== question || dialog() === null) return; // it has been asked something else since
+    clearTimeout(timer);
+    if (!isCurrent()) return; // it has been asked something else since
     const list = dialog().querySelector("ul");
     const rows = (answer.prompts ?? []).map(createRow);
     if (offset === 0) list.replaceChildren(...rows);

@@ -120,8 +120,13 @@
       add(submissions.map(({ entries: _, ...submission }) => ({ ...submission, ...changes })));
     };
     const showEntry = () => (location.hash = `#library/${entries[0].id}`);
+    const text = create("p", {}, reason);
     const restoreEntries = async () => {
-      await sd35.ask("restore", { ids: entries.map((entry) => entry.id) });
+      const { error } = await sd35.ask("restore", { ids: entries.map((entry) => entry.id) });
+      if (error !== undefined) {
+        text.textContent = error;
+        return;
+      }
       forgetQuestion();
       showEntry();
     };
@@ -137,7 +142,7 @@
       buttons.unshift(createButton(hasOne ? "Show it" : "Show the first", "show-existing", showEntry));
     }
     const images = create("p", { className: "existing" }, ...entries.slice(0, 4).map(createEntryLink));
-    return createNotice(title, create("div", {}, create("p", {}, reason), ...(entries.length > 0 ? [images] : [])), ...buttons);
+    return createNotice(title, create("div", {}, text, ...(entries.length > 0 ? [images] : [])), ...buttons);
   };
 
   const render = () => {

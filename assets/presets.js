@@ -7,6 +7,7 @@
   const MAX_PRESETS = 200;
   const MAX_NAME_LENGTH = 60;
   const GAP = 6; // pixels between the button and the panel
+  const LOADING_DELAY = 400; // ms
 
   // ---- Where they are -----------------------------------------------------------------------------
 
@@ -224,34 +225,39 @@
     const y = below + height + GAP < innerHeight ? below : top - height - GAP;
     Object.assign(element.style, { margin: "0", top: inside(y, innerHeight - height), left: inside(left, innerWidth - width) });
   };
-  let isOpening = false;
-  const open = async () => {
-    if (isOpening || document.querySelector("dialog[open]")) return;
-    isOpening = true;
-    await load();
-    isOpening = false;
-    if (document.querySelector("dialog[open]")) return;
-    [renaming, deleted] = [null, []];
+  const buildPanel = () => {
     const close = iconButton("✕", "Close", () => panel().close());
     close.className = "close";
     const input = create("input", { id: "preset-name", maxLength: MAX_NAME_LENGTH, autocomplete: "off", oninput: updateSave });
     const label = create("label", { htmlFor: input.id, textContent: "Save the current settings as" });
-    const save = create("form", { className: "save", onsubmit: onSave, noValidate: true });
+    const save = create("form", { className: "save", onsubmit: onSave, noValidate: true, hidden: true });
     save.append(label, create("div", {}, input, create("button", { className: "secondary-button", textContent: "Save" })));
     const note = create("p", { className: "note" });
     note.setAttribute("role", "status");
     const title = create("h2", { id: "preset-title", textContent: "Presets" });
     const element = create("dialog", { id: "preset-panel", className: "panel-dialog" });
-    element.append(title, close, create("ul"), create("p", { className: "empty" }), note, save);
+    element.append(title, close, create("ul"), create("p", { className: "empty", hidden: true }), note, save);
     element.setAttribute("aria-labelledby", title.id);
     element.addEventListener("click", ({ target }) => target === element && element.close());
     element.addEventListener("close", () => element.remove());
+    return element;
+  };
+  const open = async () => {
+    if (document.querySelector("dialog[open]")) return;
+    [renaming, deleted, pressed] = [null, [], null];
+    const element = buildPanel();
     document.querySelector(".gradio-container").append(element);
     element.showModal();
+    place(element);
+    const timer = setTimeout(() => say("Loading…"), LOADING_DELAY);
+    await load();
+    clearTimeout(timer);
+    if (panel() !== element) return; // it has been closed
     render();
     say(state.error ?? "", state.error !== undefined);
     place(element);
-    (element.querySelector(".take") ?? (save.hidden ? close : input)).focus();
+    const save = element.querySelector(".save");
+    (element.querySelector(".take") ?? element.querySelector(save.hidden ? ".close" : "#preset-name")).focus();
   };
 
   document.addEventListener("click", ({ target }) => target.closest?.("#show-presets") && open());
