@@ -37,10 +37,13 @@
     }
     isReplacing = false;
   };
+  // It was one prompt, whatever its lines look like.
+  const keepLines = (text) => text.includes("\n") && setTimeout(() => sd35.setBatchOptions({ one_per_line: false }));
   const setPrompt = (text) => {
     const field = prompt();
     insert(field, 0, field.value.length, text);
     field.setSelectionRange(text.length, text.length);
+    keepLines(text);
   };
 
   const hasModifier = (event) => event.ctrlKey || event.metaKey || event.altKey || event.shiftKey;
@@ -158,6 +161,7 @@
       return;
     }
     sd35.fillPrompt(used.prompt); // with a button Undo
+    keepLines(used.prompt);
     prompt().focus();
   };
 
