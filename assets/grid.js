@@ -126,7 +126,7 @@
     const head = columnLabels.map((label) => header("col", label));
     const corner = rows === undefined ? [] : [create("td")];
     const body = rowLabels.map((label) =>
-      create("tr", {}, ...(rows === undefined ? [] : [header("row", label)]), ...columnLabels.map(() => create("td", { className: "cell" }))),
+      create("tr", {}, ...(rows === undefined ? [] : [header("row", label)]), ...columnLabels.map(() => create("td", { className: "preview-cell" }))),
     );
     const caption = rows === undefined ? columns.name : `${columns.name} × ${rows.name}`;
     const table = create("table", {}, create("caption", {}, caption), create("thead", {}, create("tr", {}, ...corner, ...head)), create("tbody", {}, ...body));
