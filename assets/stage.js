@@ -72,6 +72,7 @@
     label.textContent = label.title = data.label;
     bar.hidden = data.fraction === null || data.state !== "running";
     bar.style.width = `${Math.round(100 * (data.fraction ?? 0))}%`;
+    bar.toggleAttribute("data-estimate", data.isEstimate);
     if (data.state === "done") setImage(cell, sd35.url(isLarge(cell) ? data.image : (data.thumbnail ?? data.image)));
     else if (stage.previews[data.id]) setImage(cell, stage.previews[data.id]);
     else if (data.state !== "running") setImage(cell, "");

@@ -70,6 +70,7 @@ DOWNLOAD = Waiting("Downloading the model", 4.0, fraction=0.25)
         ),
         (make_running_state(None), "Generating…<"),
         (make_running_state(600.0), "Generating · about 10 min left"),
+        (make_running_state(600.0), 'aria-label="Estimated progress"'),
         (make_running_state(None, Progress(10, 40)), "Step 10 of 40 · about 30 min left"),
         (make_state(JobStatus.RUNNING, progress=Progress(2, 8)), 'aria-valuenow="25"'),
         (make_state(JobStatus.CONNECTING, waiting_event=Waiting("Full.", 4.0, 90.0)), "Try now"),

@@ -267,5 +267,5 @@ async def test_queue_says_when_all_is_finished(fake: FakeSpace, tmp_path: Path) 
         update = await JobView(page.service, LOCAL_VISITOR, Focus.parse(running.id)).render()
         assert " min left" in update.panel
         assert re.search(r"1 running · 1 queued · about [\d hmin]+ for all<", update.queue)
-        assert re.search(r"Seed 0, 512 × 512 · about [\d hmin]+ left<", update.queue)
+        assert re.search(r">About [\d hmin]+ left · Seed 0, 512 × 512<", update.queue)
         fake.release()

@@ -173,7 +173,7 @@ class Estimates:
         """Return the time until a job is finished; `None` for one that is paused, too."""
         if job.status.is_final or job.status is JobStatus.CANCELLING:
             return None
-        if not _has_slot(job):
+        if job.status is JobStatus.PENDING and not job.queue_entry.slot_granted.is_set():
             return _finite(self._pending_forecast(job.id))
         return _finite(self._running_seconds(job))
 
@@ -206,10 +206,11 @@ class Estimates:
     def _forecast_pending(self) -> dict[str, float]:
         """Return in how many seconds each pending job will be finished, of all visitors."""
         jobs = {id(job.queue_entry): job for job in self._registry.unfinished_jobs}
+        # An image that is being downloaded doesn't hold up the next run.
         running = [
             (job.queue_entry.rate_limit_key, self._running_seconds(job))
             for job in jobs.values()
-            if _has_slot(job)
+            if job.queue_entry.slot_granted.is_set()
         ]
         order = self._scheduler.scheduling_order()
         pending = [jobs[id(entry)] for entry in order if id(entry) in jobs]
@@ -243,10 +244,6 @@ _NO_TIMES: Final = RunTimes()
 
 def _space_key(space: SpaceClient) -> _SpaceKey:
     return space_label(space), space.model, space.contract.is_demo
-
-
-def _has_slot(job: Job) -> bool:
-    return job.status is not JobStatus.PENDING or job.queue_entry.slot_granted.is_set()
 
 
 def _finite(seconds: float) -> float | None:

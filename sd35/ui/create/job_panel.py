@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
@@ -230,18 +230,37 @@ def _detail(state: JobState) -> str:
             return ""
 
 
-def progress_bar(fraction: float | None) -> Markup:
+class Fraction(NamedTuple):
+    """How far a run is, from 0 to 1, or `None`; and whether its time so far is all that says so."""
+
+    value: float | None
+    is_estimate: bool = False
+
+
+def progress_bar(fraction: Fraction) -> Markup:
     """Return a progress bar; without a value if there is no fraction."""
-    if fraction is None:
+    if fraction.value is None:
         return Markup('<div class="bar" role="progressbar" aria-label="Progress"></div>')
     return Markup(
-        '<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" '
-        'aria-valuemax="100" aria-valuenow="{0}"><i style="width:{0}%"></i></div>'
-    ).format(round(100 * fraction))
+        '<div class="bar" role="progressbar" aria-label="{}" aria-valuemin="0" '
+        'aria-valuemax="100" aria-valuenow="{}"{}><i style="width:{}%"></i></div>'
+    ).format(
+        "Estimated progress" if fraction.is_estimate else "Progress",
+        round(100 * fraction.value),
+        Markup(" data-estimate") if fraction.is_estimate else "",
+        round(100 * fraction.value),
+    )
 
 
-def progress_fraction(state: JobState) -> float | None:
-    """Return how far the run is, from 0 to 1; `None` if that isn't known."""
+def progress_fraction(state: JobState) -> Fraction:
+    """Return how far a run is: as its Space says, or else as its remaining time lets expect."""
+    value = _reported_fraction(state)
+    if value is not None:
+        return Fraction(value)
+    return Fraction(state.estimated_fraction, is_estimate=True)
+
+
+def _reported_fraction(state: JobState) -> float | None:
     if state.status is JobStatus.DOWNLOADING:
         return 1.0
     if state.status is JobStatus.CONNECTING and state.waiting_event is not None:

@@ -146,6 +146,7 @@ class JobView:
                 other.id not in in_view and not other.state.value.is_held
                 for other in self.visitor_queue.open_jobs
             ),
+            remaining=self.job_service.estimates.remaining_seconds,
         )
 
     def _panel(self, job: Job, cells: Sequence[Cell]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from sd35.core.text import format_estimate, with_time_left
+from sd35.core.text import format_estimate
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.queues import VisitorQueue
 from sd35.jobs.record import JobStatus
@@ -160,7 +160,8 @@ def _pending_row(job: Job, index: int, pending_count: int, seconds: float | None
     description = f"Seed {state.request.seed}, {state.request.width} × {state.request.height}"
     if state.is_held:
         description = f"Paused · {description}"
-    description = with_time_left(description, seconds)
+    if seconds is not None:  # first, as the rail has no room for all of the line
+        description = f"{format_estimate(seconds).capitalize()} left · {description}"
     buttons = []
     if index > 1:
         buttons.append(action_button("move-to-top", "⤒", job.id, "Move to top"))

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from sd35.core.errors import SD35Error
 from sd35.core.text import pluralize, with_time_left
 from sd35.jobs.record import JobStatus
-from sd35.ui.create.job_panel import marked_prompt, panel, progress_bar, progress_fraction
+from sd35.ui.create.job_panel import Fraction, marked_prompt, panel, progress_bar, progress_fraction
 from sd35.ui.create.stage_view import Cell, different_words
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts, ways_on
 
@@ -50,7 +50,7 @@ def set_panel(
             ways_on(pause_error),
             action_button("resume", "Try now", job_id),
         )
-    body = concat((head, progress_bar(_fraction(cells)), pause_text or _caption(cells)))
+    body = concat((head, progress_bar(Fraction(_fraction(cells))), pause_text or _caption(cells)))
     return panel("running", body, job_id=job_id)
 
 
@@ -74,7 +74,9 @@ def _has_failed(cell: Cell) -> bool:
 
 def _fraction(cells: Sequence[Cell]) -> float:
     fractions = (
-        1.0 if cell.state is None or cell.state.status.is_final else progress_fraction(cell.state)
+        1.0
+        if cell.state is None or cell.state.status.is_final
+        else progress_fraction(cell.state).value
         for cell in cells
     )
     return sum(fraction or 0.0 for fraction in fractions) / len(cells)

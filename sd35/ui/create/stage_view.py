@@ -5,7 +5,7 @@ The page draws it: the HTML of all cells would be sent with each preview.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -13,12 +13,13 @@ from urllib.parse import quote
 import orjson
 
 from sd35.core.request import GenerationRequest
+from sd35.core.text import with_time_left
 from sd35.jobs.job import Job, JobState
 from sd35.jobs.record import JobStatus
 from sd35.jobs.status_text import status_line
 from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
-from sd35.ui.create.job_panel import progress_fraction
+from sd35.ui.create.job_panel import Fraction, progress_fraction
 
 __all__ = ["Cell", "Stage", "different_words", "stage_json"]
 
@@ -105,6 +106,7 @@ class Stage:
             `welcome` without any image.
         is_pinned: whether the visitor has selected what the stage shows.
         is_behind: whether other jobs are running meanwhile.
+        remaining: return how many seconds a job takes until its image is there, if that is known.
     """
 
     cells: Sequence[Cell] = ()
@@ -112,12 +114,15 @@ class Stage:
     mode: Literal["image", "sheet", "welcome"] = "welcome"
     is_pinned: bool = False
     is_behind: bool = False
+    remaining: Callable[[Job], float | None] = lambda _: None
 
 
 def stage_json(stage: Stage, previews: dict[str, str]) -> str:
     """Return the stage as JSON, with new previews as data URLs by the ids of their jobs."""
     labels = _labels(stage.cells)
-    cells = [_cell_data(cell, label) for cell, label in zip(stage.cells, labels, strict=True)]
+    cells = [
+        _cell_data(cell, label, stage) for cell, label in zip(stage.cells, labels, strict=True)
+    ]
     content = {
         "mode": stage.mode,
         "focus": stage.focused_id,
@@ -130,16 +135,20 @@ def stage_json(stage: Stage, previews: dict[str, str]) -> str:
     return orjson.dumps(content).decode()
 
 
-def _cell_data(cell: Cell, label: str) -> dict[str, Any]:
+def _cell_data(cell: Cell, label: str, stage: Stage) -> dict[str, Any]:
     state = cell.state
     kind, text = _status(cell)
+    if kind == "pending" and cell.job is not None:
+        text = with_time_left(text, stage.remaining(cell.job))
+    fraction = Fraction(None) if state is None else progress_fraction(state)
     source = cell.source
     return {
         "id": cell.id,
         "state": kind,
         "text": text,
         "label": label,
-        "fraction": None if state is None else progress_fraction(state),
+        "fraction": fraction.value,
+        "isEstimate": fraction.is_estimate,
         "width": (source.width if source else None) or 1024,
         "height": (source.height if source else None) or 1024,
         **(_urls(cell) if cell.has_image else {}),
