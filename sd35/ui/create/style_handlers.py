@@ -102,24 +102,21 @@ class StyleHandlers:
     async def _new_form(
         self, payload: dict[str, Any], visitor: Visitor, values: FormValues
     ) -> Answer:
-        prompt, negative_prompt = (
-            value if isinstance(value, str) else ""
-            for value in (values.prompt, values.negative_prompt)
-        )
-        subject = ""
-        picture_id = ""
-        if payload.get("id"):
-            source = await self._form_handlers.find_metadata(payload, visitor)
-            if source is None:
-                raise InvalidRequestError("This image is no longer available.", "")
-            metadata = source[1]
-            picture_id = metadata.id
-            prompt = metadata.prompt
-            negative_prompt = metadata.negative_prompt
-            if metadata.tool == THIS_TOOL:
-                subject = dict(metadata.extra).get("Base prompt", "")
-        style_text = words_from_prompt(prompt, subject) if prompt.strip() else ""
-        style = Style("", style_text, negative_prompt)
+        prompt = values.prompt if isinstance(values.prompt, str) else ""
+        negative = values.negative_prompt if isinstance(values.negative_prompt, str) else ""
+        if not payload.get("id"):
+            return {"form": style_form(_new_style(prompt, negative))}
+        find_metadata = self._form_handlers.find_metadata
+        source = await find_metadata(payload | {"kind": "picture"}, visitor)
+        picture_id = "" if source is None else _text(payload, "id")
+        # An image that isn't saved yet, or can't be, is that of a job alone.
+        source = source or await find_metadata(payload | {"kind": "job"}, visitor)
+        if source is None:
+            raise InvalidRequestError("This image is no longer available.", "")
+        metadata = source[1]
+        is_own = metadata.tool == THIS_TOOL
+        subject = dict(metadata.extra).get("Base prompt", "") if is_own else ""
+        style = _new_style(metadata.prompt, metadata.negative_prompt, subject)
         return {"form": style_form(style, picture_id=picture_id)}
 
     def _edit_form(self, name: str) -> Answer:
@@ -154,6 +151,11 @@ class StyleHandlers:
 def _dump_answer(payload: dict[str, Any], answer: Answer) -> str:
     """Return an answer as JSON, with the number of its question."""
     return orjson.dumps({"request_id": parse_int(payload.get("request_id")), **answer}).decode()
+
+
+def _new_style(prompt: str, negative_prompt: str, subject: str = "") -> Style:
+    style_text = words_from_prompt(prompt, subject) if prompt.strip() else ""
+    return Style("", style_text, negative_prompt)
 
 
 def _error_answer(error: SD35Error) -> Answer:
