@@ -149,7 +149,7 @@
 
   // A sheet with one image in each: a grid with a column for each style, which says first what it costs.
   const tryStyles = () => {
-    const names = chosen().length > 1 ? chosen() : items().map(nameOf);
+    const names = chosen().length > 1 ? chosen() : ["all"];
     const text = names.map((name) => (name.includes('"') ? `"${name.replaceAll('"', '""')}"` : name)).join(", ");
     panel().close();
     sd35.openGrid({ kind: "style", text });
