@@ -98,7 +98,7 @@
   };
 
   const focusFirst = () => {
-    const field = intent === "token" ? panel().querySelector("#space-token") : null;
+    const field = ["token", "change"].includes(intent) ? panel().querySelector("#space-token, [data-remove-token]") : null;
     field?.scrollIntoView({ block: "center" });
     (field ?? panel().querySelector("[aria-current]") ?? panel().querySelector("[data-close]")).focus();
   };

@@ -11,7 +11,14 @@ from typing import Final
 
 from markupsafe import Markup
 
-from sd35.core.errors import IdentityError, QuotaError, SD35Error
+from sd35.core.errors import (
+    AccessDeniedError,
+    IdentityError,
+    LoginRequiredError,
+    QuotaError,
+    SD35Error,
+    SpaceNotFoundError,
+)
 from sd35.core.text import format_duration, format_local_time
 
 __all__ = [
@@ -26,6 +33,9 @@ __all__ = [
 ]
 
 EMPTY_HTML: Final = Markup("")
+
+# A Space that is private looks like one that doesn't exist.
+TOKEN_ERRORS: Final = (AccessDeniedError, SpaceNotFoundError)
 
 # A remedy may have numbered steps, a command, and pages of the Hub. Other addresses, which a Space
 # may have named, are no links.
@@ -77,9 +87,12 @@ def error_message(error: SD35Error, *, resumes: bool = False) -> Markup:
 
 def ways_on(error: SD35Error | None) -> Markup:
     """Return buttons that lead on after a refusal, of which space.css shows those that help."""
-    if not isinstance(error, QuotaError | IdentityError):
+    is_about_token = isinstance(error, (QuotaError, IdentityError, *TOKEN_ERRORS))
+    if not is_about_token or isinstance(error, LoginRequiredError):
         return EMPTY_HTML
     ways = [("token", "Add token")]
+    if isinstance(error, TOKEN_ERRORS):
+        ways = [*ways, ("change", "Change token")]
     # Nothing is left for a shorter run, either. A Space that doesn't say so may have some.
     if isinstance(error, QuotaError) and error.remaining_seconds != 0:
         ways = [("turbo", "Use Turbo"), *ways]

@@ -15,7 +15,7 @@ from sd35.core.text import format_duration, waiting_text
 from sd35.jobs.space_connection import ConnectionState, SpaceFacts
 from sd35.ui.create.form import CUSTOM_SIZE, SLIDER_FIELDS, unavailable_ratios
 from sd35.ui.create.space_access import MEDIUM_SPACE, NO_ACCESS, TURBO_SPACE, SpaceAccess
-from sd35.ui.markup import EMPTY_HTML, error_message, facts, short_day_time
+from sd35.ui.markup import EMPTY_HTML, error_message, facts, short_day_time, ways_on
 
 __all__ = [
     "banner",
@@ -77,6 +77,7 @@ def _chip(
     ways = [
         *(["turbo"] if access.turbo_helps else []),
         *(["token"] if access.can_add_token and access.uses_hub_quota else []),
+        *(["change"] if access.can_remove_token and access.uses_hub_quota else []),
     ]
     # connection.js compares the limits with those that the fields have; space.js asks again for the
     # quota; space.css shows the ways on at a refusal.
@@ -192,8 +193,8 @@ def banner(connection: ConnectionState) -> str:
     if connection.error is not None:
         return Markup(
             '<div class="banner" data-kind="error" role="alert"><p><b>Not connected.</b> {}</p>'
-            "</div>{}"
-        ).format(error_message(connection.error), _RECONNECT_BUTTON)
+            '</div><div class="buttons">{}{}</div>'
+        ).format(error_message(connection.error), ways_on(connection.error), _RECONNECT_BUTTON)
     if connection.space is not None and connection.space.warnings:
         return Markup('<div class="banner" role="status"><p>{}</p></div>').format(
             " ".join(connection.space.warnings)
