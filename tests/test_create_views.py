@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sd35.core.account import HubAccount
 from sd35.core.errors import InvalidRequestError, QuotaError, SD35Error, UnreachableError
 from sd35.core.events import Notice, Progress, Queued, Waiting
 from sd35.core.limits import PUBLIC_LIMITS
@@ -20,10 +21,11 @@ from sd35.jobs.space_connection import ConnectionState
 from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 from sd35.prompts.plan import BatchOptions, parse_batch_options
 from sd35.prompts.styles import Style, StyleBook
-from sd35.ui.create import notices, space_view
+from sd35.ui.create import notices, space_view, token_view
 from sd35.ui.create.form import CUSTOM_SIZE, FormValues
 from sd35.ui.create.import_settings import apply_settings, variations
 from sd35.ui.create.job_panel import job_panel, rejection_panel
+from sd35.ui.create.space_access import SpaceAccess, VisitorToken
 from sd35.ui.markup import error_message
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -116,6 +118,13 @@ def test_foreign_text_is_escaped() -> None:
         space_view.banner(ConnectionState(MARKUP, error=UnreachableError(MARKUP))),
         space_view.banner(ConnectionState("x", space=space)),
         space_view.status_line(ConnectionState(MARKUP)),
+        token_view.token_section(
+            SpaceAccess(
+                token=VisitorToken("1234", account=HubAccount(MARKUP, is_pro=True)),
+                can_remove_token=True,
+            ),
+            "",
+        ),
     ):
         assert "<img" not in html
         assert "&lt;img" in html
@@ -135,6 +144,15 @@ def test_quota_error_says_when_the_queue_resumes() -> None:
     error.remaining_seconds = 0
     html = job_panel("x", make_state(JobStatus.PENDING, pause_error=error))
     assert "Use Turbo" not in html, "a shorter run has no GPU time left, either"
+
+
+def test_configured_token_is_shown_and_stays() -> None:
+    """A token of the environment has its source, and neither a field nor a button in its place."""
+    access = SpaceAccess(token=VisitorToken("1234", "HF_TOKEN"), can_switch=True)
+    html = token_view.token_section(access, "")
+    assert "Token <code>…1234</code>, from HF_TOKEN." in html
+    assert "<form" not in html
+    assert "data-remove-token" not in html
 
 
 def test_lost_connection_is_explained() -> None:

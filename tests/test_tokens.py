@@ -24,6 +24,7 @@ from sd35.jobs.tasks import BackgroundTasks
 from sd35.jobs.token_store import TokenStore
 from sd35.server import token_route
 from sd35.server.auth import Authenticator
+from sd35.server.visitor_tokens import VisitorTokens
 from tests.app_server import TEMP_DIR, AppServer, serve_app
 from tests.browsers import BrowserSession
 from tests.impostor import (
@@ -333,6 +334,21 @@ def test_visitor_s_token_is_for_their_own_images(
         assert "Too many attempts" in add_token(bob, TOKEN)[1]
     assert TOKEN not in "".join(texts)
     assert not leaks(TOKEN, tmp_path, TEMP_DIR)
+
+
+def test_visitors_tokens_are_forgotten() -> None:
+    """After 12 hours without a use, and the one that wasn't used for longest of too many."""
+    now = 0.0
+    tokens = VisitorTokens(lambda: now)
+    secrets = [tokens.add("ann", TOKEN) for _ in range(2)]
+    assert tokens.find(secrets[0], "bob") is None
+    now = 11 * 3600.0
+    assert tokens.find(secrets[0], "ann") == TOKEN
+    now = 22 * 3600.0
+    assert [tokens.find(secret, "ann") for secret in secrets] == [TOKEN, None]
+    for _ in range(5000):
+        tokens.add("bob", TOKEN)
+    assert tokens.find(secrets[0], "ann") is None
 
 
 @pytest.mark.parametrize(

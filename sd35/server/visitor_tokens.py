@@ -5,6 +5,8 @@ A browser gets a random secret in a cookie that ends with its session, and no to
 
 import hashlib
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,8 +30,8 @@ class _Entry:
 class VisitorTokens:
     """The tokens, by a hash of the secret in their browser's cookie. Not thread-safe."""
 
-    def __init__(self) -> None:
-        self._entries: TTLCache[bytes, _Entry] = TTLCache(MAX_TOKENS, IDLE_SECONDS)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._entries: TTLCache[bytes, _Entry] = TTLCache(MAX_TOKENS, IDLE_SECONDS, clock)
 
     def add(self, owner: str, token: str) -> str:
         """Keep the token of a visitor, and return the secret for their browser's cookie."""
