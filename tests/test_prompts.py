@@ -16,6 +16,7 @@ from sd35.core.limits import PUBLIC_LIMITS
 from sd35.core.origin import PlannedRequest
 from sd35.core.request import GenerationRequest, RequestOptions
 from sd35.prompts.axes import AxisKind, parse_axis
+from sd35.prompts.catalog import PromptCatalog
 from sd35.prompts.grids import AxisInput, GridSource, parse_grid, plan_grid
 from sd35.prompts.ideas import shipped_ideas
 from sd35.prompts.own_styles import OwnStyles, words_from_prompt
@@ -316,6 +317,21 @@ def test_own_wildcards_replace_shipped_ones(tmp_path: Path) -> None:
     assert all(Template(f"__{name}__", wildcards).count for name in wildcards.names)
     assert len(wildcards.names) >= 15
     assert not wildcards.problems
+
+
+def test_own_wildcards_are_read_while_they_change(tmp_path: Path) -> None:
+    """A file that was just written is found, and others never see the owner's."""
+    catalog = PromptCatalog(
+        tmp_path, tmp_path / "styles.json", clock=iter(range(0, 1000, 3)).__next__
+    )
+    own = catalog.wildcards(is_owner=True)
+    for _ in range(3):
+        with pytest.raises(TemplateError, match="no wildcard “pet”"):
+            own.values("pet")
+    write(tmp_path, pet_txt="hamster")
+    assert own.values("pet") == ("hamster",)
+    with pytest.raises(TemplateError, match="no wildcard “pet”"):
+        catalog.wildcards(is_owner=False).values("pet")
 
 
 def test_shipped_styles_are_complete() -> None:

@@ -729,6 +729,33 @@ def test_no_value_of_a_call_is_fetched(servers: dict[str, AppServer]) -> None:
         assert not tripwire.requested_paths
 
 
+def test_lists_of_the_owner_are_closed_to_visitors(
+    servers: dict[str, AppServer], ann: BrowserSession
+) -> None:
+    """A visitor's prompts can neither use nor find out the owner's wildcards and styles."""
+    folder = servers["private"].studio.library.folder
+    (folder / "wildcards").mkdir()
+    (folder / "wildcards" / "secrets.txt").write_text("treasure\n")
+    (folder / "styles.json").write_text('{"styles": [{"name": "Mine", "prompt": "treasure"}]}')
+
+    def plan(visit: BrowserSession, prompt: str, batch: str = "") -> str:
+        event = {"action": "plan", "request_id": 1, "batch": batch}
+        text: str = visit.run("plan", [prompt, *FORM_VALUES[1:]], event)[0]
+        return text
+
+    style = '{"styles": ["Mine"]}'
+    with BrowserSession(servers["private"].address) as owner:
+        owner.open()
+        assert "a treasure" in plan(owner, "a __secrets__")
+        assert "a fox, treasure" in plan(owner, "a fox", style)
+    for text in (plan(ann, "a __secrets__"), plan(ann, "a __secret*__"), plan(ann, "a", style)):
+        assert "treasure" not in text
+        assert '"image_count":0' in text
+    assert "__secrets__" not in plan(ann, "a __secret__")
+    outcome, _ = ann.submit("a __secrets__")
+    assert outcome["status"] == "invalid"
+
+
 @pytest.mark.parametrize(
     ("event_data", "status"),
     [

@@ -56,6 +56,7 @@ _LISTENERS: Final[dict[str, tuple[list[Any], Any]]] = {
     "poll_connection": ([], None),
     "submit": ([""], {"submissions": [{"key": "a" * 32, "values": FORM_VALUES}]}),
     "validate_form": (FORM_VALUES, None),
+    "plan": (["{a|b} __season__", *FORM_VALUES[1:]], {"draw": 7, "batch": '{"count": 2}'}),
     "run_queue_action": (["a"], {"action": "stop", "id": "a"}),
     "create_variation": (["a"], {"id": "a", "variation": "adjacent"}),
     "import_from_library": (FORM_VALUES, {"id": "a", "group": "seed", "kind": "job"}),
