@@ -116,6 +116,7 @@
 
   const SEARCH_DELAY = 120; // ms
   const LOADING_DELAY = 400; // ms
+  const DOUBLE_CLICK = 500; // ms
   const ROWS = 40;
   const create = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
@@ -241,7 +242,9 @@
     });
     more.onclick = () => load(search.text, element.querySelectorAll("li").length);
     element.addEventListener("keydown", onDialogKey);
-    element.addEventListener("click", ({ target }) => (target === element || target === close) && element.close());
+    const openedAt = Date.now(); // the second click of a double click would close it
+    const isBeside = ({ target }) => target === element && Date.now() - openedAt > DOUBLE_CLICK;
+    element.addEventListener("click", (event) => (event.target === close || isBeside(event)) && element.close());
     element.addEventListener("close", () => element.remove());
     document.querySelector(".gradio-container").append(element);
     element.showModal();

@@ -8,6 +8,7 @@
   const MAX_NAME_LENGTH = 60;
   const GAP = 6; // pixels between the button and the panel
   const LOADING_DELAY = 400; // ms
+  const DOUBLE_CLICK = 500; // ms
 
   // ---- Where they are -----------------------------------------------------------------------------
 
@@ -238,7 +239,8 @@
     const element = create("dialog", { id: "preset-panel", className: "panel-dialog" });
     element.append(title, close, create("ul"), create("p", { className: "empty", hidden: true }), note, save);
     element.setAttribute("aria-labelledby", title.id);
-    element.addEventListener("click", ({ target }) => target === element && element.close());
+    const openedAt = Date.now(); // the second click of a double click would close it
+    element.addEventListener("click", ({ target }) => target === element && Date.now() - openedAt > DOUBLE_CLICK && element.close());
     element.addEventListener("close", () => element.remove());
     return element;
   };

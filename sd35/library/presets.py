@@ -66,7 +66,7 @@ class PresetFile:
         except ValueError as error:
             raise InvalidRequestError(f"The presets can't be saved: {error}.", "") from error
         self._library.check_writable()
-        with self._lock():
+        with write_errors(PRESETS_FILE), self._lock():
             tree, current_version = self._read_tree()
             if current_version != version:
                 return None
@@ -74,8 +74,7 @@ class PresetFile:
             data = f"{text}\n".encode()
             if len(data) > MAX_BYTES:
                 raise InvalidRequestError("The presets are too large to be saved.", "Delete some.")
-            with write_errors(PRESETS_FILE):
-                atomic_write(self._path, data)
+            atomic_write(self._path, data)
         return PresetList(checked_presets, _version(data))
 
     @contextmanager
