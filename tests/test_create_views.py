@@ -22,6 +22,7 @@ from sd35.metadata.model import THIS_TOOL, GenerationMetadata
 from sd35.prompts.plan import BatchOptions, parse_batch_options
 from sd35.prompts.styles import Style, StyleBook
 from sd35.ui.create import notices, space_view, token_view
+from sd35.ui.create.focus import LIVE, Focus
 from sd35.ui.create.form import CUSTOM_SIZE, FormValues
 from sd35.ui.create.import_settings import apply_settings, variations
 from sd35.ui.create.job_panel import job_panel, rejection_panel
@@ -303,3 +304,10 @@ def test_variations_are_like_the_image() -> None:
         variations(replace(metadata, seed=2**31), "adjacent", PUBLIC_LIMITS)
     with pytest.raises(InvalidRequestError, match="Enter a prompt"):
         variations(replace(metadata, prompt=""), "same", PUBLIC_LIMITS)
+
+
+@pytest.mark.parametrize("focus", [LIVE, Focus("a"), Focus.image("a"), Focus.whole_set("a")])
+def test_focus_survives_the_browser(focus: Focus) -> None:
+    """The focus that a page keeps as text is read back; other values mean the newest image."""
+    assert Focus.parse(str(focus)) == focus
+    assert Focus.parse(None) == Focus.parse({}) == LIVE

@@ -12,6 +12,7 @@ import anyio
 import orjson
 import pytest
 
+from sd35.core.origin import PlannedRequest
 from sd35.core.request import GenerationRequest
 from sd35.core.visitor import LOCAL_VISITOR
 from sd35.jobs.job import Job
@@ -22,10 +23,11 @@ from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.library.layout import STYLES_FILE
 from sd35.prompts.catalog import PromptCatalog
-from sd35.ui.create.focus import Focus
+from sd35.ui.create.focus import LIVE, Focus
 from sd35.ui.create.form_handlers import FormHandlers
 from sd35.ui.create.job_handlers import JobHandlers, update_interval
-from sd35.ui.create.live_view import JobView
+from sd35.ui.create.live_view import JobView, LiveUpdate
+from sd35.ui.create.queue_actions import run_action
 from sd35.ui.create.submissions import parse_submissions
 from tests.app_server import studio_config
 from tests.browsers import FORM_VALUES
@@ -49,9 +51,13 @@ class PageHandlers:
     async def submit(self, prompt: str, *statuses: JobStatus) -> Job:
         """Submit a prompt, and wait until the job has one of these statuses."""
         request = GenerationRequest(prompt, width=512, height=512, randomize_seed=False)
-        job = await self.service.submit(request)
+        return await self.wait_for(await self.service.submit(request), *statuses)
+
+    @staticmethod
+    async def wait_for(job: Job, *statuses: JobStatus) -> Job:
+        """Wait until a job has one of these statuses, and its image is saved if it has one."""
         with anyio.fail_after(20):
-            while (state := job.state.value).status not in statuses:
+            while (state := job.state.value).status not in statuses or state.is_saving:
                 await job.state.wait_for_change(state, 20)
         return job
 
@@ -235,6 +241,65 @@ async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> N
         ):
             update = await JobView(page.service, LOCAL_VISITOR, Focus.parse(focus)).render()
             assert update.focus == expected_focus
+        fake.release()
+
+
+async def test_contact_sheet_follows_a_set(fake: FakeSpace, tmp_path: Path) -> None:
+    """A set fills live; an image of it can be selected, deleted and put back, and labels differ."""
+    planned = [
+        PlannedRequest(GenerationRequest(prompt, width=512, height=512, randomize_seed=False))
+        for prompt in ("a red fox", "wait: a blue fox", "a green fox")
+    ]
+    async with open_handlers(fake, tmp_path, UsageLimits(max_concurrent=1)) as page:
+        fake.hold()
+        first, second, third = await page.service.submit_set(planned)
+        await page.wait_for(second, JobStatus.RUNNING)
+        view = JobView(page.service, LOCAL_VISITOR, Focus(first.id))
+        update, stage = await render_stage(view)
+        assert (stage["mode"], stage["focus"]) == ("sheet", second.id)
+        assert [cell["state"] for cell in stage["cells"]] == ["done", "running", "pending"]
+        assert [cell["label"] for cell in stage["cells"]] == ["red", "wait: blue", "green"]
+        assert "1 of 3 images done" in update.panel
+        view.focus = Focus.image(first.id)
+        update, stage = await render_stage(view)
+        assert (stage["mode"], stage["isBehind"]) == ("image", False)
+        assert "a<b> red</b> fox" in update.panel
+        fake.release()
+        await page.wait_for(third, JobStatus.COMPLETED)
+        focus = await run_action(page.service, LOCAL_VISITOR, "trash", first.id, view.focus)
+        view.focus = await run_action(page.service, LOCAL_VISITOR, "show-set", second.id, focus)
+        _, stage = await render_stage(view)
+        assert [cell["state"] for cell in stage["cells"]] == ["gone", "done", "done"]
+        await run_action(page.service, LOCAL_VISITOR, "restore-images", first.id, focus)
+        _, stage = await render_stage(view)
+        assert [cell["state"] for cell in stage["cells"]] == ["done", "done", "done"]
+    async with open_handlers(fake, tmp_path) as page:  # a page that is opened the next day
+        update, stage = await render_stage(JobView(page.service, LOCAL_VISITOR, LIVE))
+        assert [cell["id"] for cell in stage["cells"]] == [first.id, second.id, third.id]
+        assert update.recent.count('aria-current="true"') == 3
+
+
+async def render_stage(view: JobView) -> tuple[LiveUpdate, dict[str, Any]]:
+    """Return an update of a page, and what is on its stage."""
+    update = await view.render()
+    return update, orjson.loads(update.stage)
+
+
+async def test_previews_of_a_set_are_sent_once(fake: FakeSpace, tmp_path: Path) -> None:
+    """A preview on the contact sheet is sent to a page once."""
+    planned = [PlannedRequest(GenerationRequest(f"wait: {name}")) for name in "ab"]
+    async with open_handlers(fake, tmp_path) as page:
+        fake.hold()
+        jobs = await page.service.submit_set(planned)
+        view = JobView(page.service, LOCAL_VISITOR, Focus(jobs[0].id))
+        running = jobs[0].state
+        with anyio.fail_after(20):
+            while (state := running.value).preview is None:
+                await running.wait_for_change(state, 20)
+        _, stage = await render_stage(view)
+        assert stage["previews"].keys() == {jobs[0].id}
+        _, stage = await render_stage(view)
+        assert stage["previews"] == {}
         fake.release()
 
 

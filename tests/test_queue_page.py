@@ -302,6 +302,43 @@ def test_grid_is_priced_and_made_by_the_keyboard(queue_page: Page, servers: Queu
     assert jobs[3].origin.axes == (("Prompt part", "blue"), ("Steps", "5"))
 
 
+def test_set_is_looked_at_on_the_stage(queue_page: Page, servers: QueueServers) -> None:
+    """A set is a contact sheet; an image of it is enlarged, deleted and put back by the keyboard.
+
+    A press of several images can be undone.
+    """
+    page = queue_page
+    servers.fake.release()
+    page.evaluate("sd35.setBatchOptions({count: 3})")
+    submit_prompt(page, "a fox in the snow")
+    cells = page.locator(".cell[data-state=done] .open")
+    expect(cells).to_have_count(3)
+    cells.first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    back = page.get_by_role("button", name="Back to the set")
+    expect(back).to_have_text("▦ 2 of 3")
+    expect(page.locator("#picture img")).to_be_visible()
+    page.locator("body").press("ArrowRight")
+    expect(back).to_have_text("▦ 3 of 3")
+    expect(page.get_by_role("button", name="Star", exact=True)).to_be_enabled()
+    page.locator("body").press("s")
+    expect(page.get_by_role("button", name="Remove the star")).to_be_visible()
+    expect(page.locator("#actions [data-action=trash]")).to_be_enabled()
+    page.locator("body").press("Delete")
+    page.get_by_role("button", name="Undo").click()
+    page.locator("#recent button").nth(1).click()
+    page.locator("body").press("Escape")
+    expect(cells).to_have_count(3)
+
+    servers.fake.hold()
+    submit_prompt(page, "wait: a cat")
+    expect(page.locator("#queue .queue")).to_have_attribute("data-remaining", "3")
+    page.locator("#message").get_by_role("button", name="Undo").click()
+    expect(page.locator("#queue .queue")).to_have_attribute("data-remaining", "0")
+    page.evaluate("sd35.setBatchOptions({count: 1})")
+
+
 def test_clear_queue_and_stop_everything(queue_page: Page) -> None:
     """Clear queue keeps the running job; Stop everything ends it, and starts no other."""
     page = queue_page
