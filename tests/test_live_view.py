@@ -288,7 +288,7 @@ async def render_stage(view: JobView) -> tuple[LiveUpdate, dict[str, Any]]:
 async def test_previews_of_a_set_are_sent_once(fake: FakeSpace, tmp_path: Path) -> None:
     """A preview on the contact sheet is sent to a page once."""
     planned = [PlannedRequest(GenerationRequest(f"wait: {name}")) for name in "ab"]
-    async with open_handlers(fake, tmp_path) as page:
+    async with open_handlers(fake, tmp_path, UsageLimits(max_concurrent=1)) as page:
         fake.hold()
         jobs = await page.service.submit_set(planned)
         view = JobView(page.service, LOCAL_VISITOR, Focus(jobs[0].id))
