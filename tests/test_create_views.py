@@ -71,10 +71,6 @@ DOWNLOAD = Waiting("Downloading the model", 4.0, fraction=0.25)
             make_state(JobStatus.QUEUED_REMOTELY, queued_event=Queued(2, 9, 600)),
             "about 10 min left",
         ),
-        (make_running_state(None), "Generating…<"),
-        (make_running_state(600.0), "Generating · about 10 min left"),
-        (make_running_state(600.0), 'aria-label="Estimated progress"'),
-        (make_running_state(None, Progress(10, 40)), "Step 10 of 40 · about 30 min left"),
         (make_state(JobStatus.RUNNING, progress=Progress(2, 8)), 'aria-valuenow="25"'),
         (make_state(JobStatus.CONNECTING, waiting_event=Waiting("Full.", 4.0, 90.0)), "Try now"),
         (make_state(JobStatus.CONNECTING, waiting_event=DOWNLOAD), 'aria-valuenow="25"'),
@@ -88,6 +84,22 @@ DOWNLOAD = Waiting("Downloading the model", 4.0, fraction=0.25)
 def test_panel_shows_the_status(state: JobState, expected_text: str) -> None:
     """The panel of each status says what happens, and what to do."""
     assert expected_text in job_panel("x", state)
+
+
+@pytest.mark.parametrize(
+    ("expected_seconds", "progress", "expected_text"),
+    [
+        (None, None, "Generating…<"),
+        (600.0, None, "Generating · about 10 min left"),
+        (600.0, None, 'aria-label="Estimated progress"'),
+        (None, Progress(10, 40), "Step 10 of 40 · about 30 min left"),
+    ],
+)
+def test_panel_says_how_long_a_run_takes(
+    expected_seconds: float | None, progress: Progress | None, expected_text: str
+) -> None:
+    """The time left is estimated from the steps, or from earlier runs."""
+    assert expected_text in job_panel("x", make_running_state(expected_seconds, progress))
 
 
 def test_remedy_has_steps_commands_and_links_to_the_hub_alone() -> None:
