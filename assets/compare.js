@@ -13,6 +13,7 @@
   const SESSION_STORAGE = "sd35-comparison"; // what a reload of the Create tab opens again
   const ANSWER_TIMEOUT = 60_000; // ms; the call itself is repeated for as long as there is no connection
   const WAIT_NOTE_DELAY = 1500; // ms
+  const NO_CONNECTION = "No connection to the app. What you chose is sent when the connection is back.";
   const SETTLING_TIME = 500; // ms in which a key that was meant for something else keeps nothing
   const FLICKER_INTERVAL = 700; // ms: far below three flashes a second
   const PEEK_DELAY = 220; // ms: a key that is held longer shows the next image only as long as it is held
@@ -186,8 +187,7 @@
     return true;
   };
 
-  // Opens a dialog as large as the window. `options`: title, tools (elements of its head), key(event) returns whether it has
-  // used a key, close() when it is closed.
+  // Opens a dialog as large as the window. `key(event)` returns whether it has used a key; `close()` is called at the end.
   sd35.openPictureDialog = ({ title, key: onKey, close: onClose }) => {
     current?.close();
     const opener = document.activeElement;
@@ -237,7 +237,7 @@
     const during = async (promise) => {
       isBusy = true;
       element.setAttribute("aria-busy", "true");
-      const timer = setTimeout(() => showNote("No connection to the app. What you chose is sent when the connection is back."), WAIT_NOTE_DELAY);
+      const timer = setTimeout(() => showNote(NO_CONNECTION), WAIT_NOTE_DELAY);
       try {
         const answer = await promise;
         showNote("");
@@ -316,6 +316,7 @@
   };
   window.addEventListener("online", retryImages);
 
+  const buildRetry = (load) => build("div", { className: "pane-empty" }, button("Try again", { onclick: load }));
   const buildEmpty = (reason) => {
     const title = build("b", {}, "No images");
     return build("p", { className: "pane-empty" }, title, reason || "They were deleted, or belong to another user.");
@@ -416,6 +417,7 @@
       try {
         answer = await dialog.during(request("compare", this.ids));
       } catch {
+        dialog.view.replaceChildren(buildRetry(() => this.load()));
         return;
       }
       if (current !== dialog) return;
@@ -469,8 +471,8 @@
         title: `Show ${name} alone`,
         onclick: () => this.showAlone(index),
       });
-      const keep = button(key(number), { className: "keep", ariaLabel: `Keep ${name}, move the others to the trash` }, "Keep");
-      keep.title = `Keep ${name}, move the others to the trash (${number})`;
+      const keepLabel = `Keep ${name}, move the others to the trash`;
+      const keep = button(key(number), { className: "keep", ariaLabel: keepLabel, title: `${keepLabel} (${number})` }, "Keep");
       keep.onclick = () => this.keep(index);
       keep.hidden = this.pictures.length < MIN_COUNT || picture.isTrashed;
       const star = button("☆", { className: "star", title: "Star (S)", ariaLabel: `Star ${name}` });
@@ -484,7 +486,8 @@
 
     buildSlider() {
       if (this.pictures.length !== 2) return [];
-      this.range = build("input", { type: "range", min: "0", max: "100", step: "1", value: String(this.at), ariaLabel: "Divider" });
+      this.range = build("input", { type: "range", min: "0", max: "100", step: "1", ariaLabel: "Divider" });
+      this.range.value = this.at;
       this.range.oninput = () => this.setSlider(Number(this.range.value));
       this.handle = build("div", { className: "handle" }, build("i", { ariaHidden: "true" }), this.range);
       this.handle.addEventListener("pointerdown", (event) => this.grabHandle(event));
@@ -740,8 +743,9 @@
 
     // For assets/tournament.js
     pictures: {
-      build, button, key, pluralize, request, messageOf, picturesOf, showToast, buildPane, buildEmpty, setReady, bestColumns, setStar, updateStar,
-      moveToTrash, announce, pictureUrl, zoomControls, pressZoomKey, readSession, areIds, current: () => current,
+      build, button, key, pluralize, request, messageOf, picturesOf, showToast, buildPane, buildEmpty, buildRetry, setReady,
+      bestColumns, setStar, updateStar, moveToTrash, announce, pictureUrl, zoomControls, pressZoomKey, readSession,
+      areIds, current: () => current,
     },
   });
 

@@ -64,6 +64,7 @@
     ["Create", ["Ctrl", "Shift", "V"], "Paste settings as the text that they are"],
     ["Library", ["S"], "Star the image"],
     ["Library", ["X"], "Select the image"],
+    ["Library", ["C"], "Compare the selected images"],
     ["Library", ["Shift", "click"], "Select all from the last selected image to this one"],
     ["Library", ["Delete"], "Move the image to the trash"],
     ["Library", ["←", "→"], "Show the newer or older image"],

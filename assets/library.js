@@ -274,7 +274,8 @@
         for (const id of ids) state.selected.delete(id);
         state.deletions.push(ids);
       } else if (action === "restore") forgetDeletions(ids);
-      if (state.tab === "library") sendEvent("page");
+      // In the order of what is done to the images, so that no answer is older than what was done last: see connection.js.
+      if (state.tab === "library") sendEvent("refresh");
     },
 
     // The rest are buttons, by their data-action. `ids` are the images that the button acts on.
@@ -549,6 +550,10 @@
     }
     if (viewer() === null && item && key === "Delete" && grid().dataset.scope === "shown") {
       dispatch("trash", { ids: [idOf(item)] });
+      return true;
+    }
+    if (viewer() === null && key === "c" && state.selected.size > 0) {
+      one("[data-action=compare]", toolbar()).click(); // does nothing while it is disabled
       return true;
     }
     const [area, selector] = viewer() ? [viewer(), VIEWER_KEYS[key]] : [item, ITEM_KEYS[key]];

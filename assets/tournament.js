@@ -9,8 +9,8 @@
   const MAX_COUNT = 64;
   const PLACES = 3;
   const SESSION_STORAGE = "sd35-tournament";
-  const CHOICE_DURATION = 160; // ms in which the chosen image is marked
-  const SETTLING_TIME = 300; // ms in which a new pair takes no choice: the second click of a double click
+  const CHOICE_DURATION = 140; // ms in which the chosen image is marked
+  const SETTLING_TIME = 120; // ms in which a new pair takes no choice
   const RESULTS = ["left", "right", "both"];
 
   // ---- The order --------------------------------------------------------------------------------
@@ -42,7 +42,8 @@
     const places = [];
     const rounds = Math.max(0, Math.ceil(Math.log2(Math.max(1, remaining.length))) - 1);
     while (remaining.length > 0 && places.flat().length < PLACES) {
-      const candidates = remaining.filter((group) => !(winnersOver.get(group) ?? []).some((winner) => remaining.includes(winner)));
+      const isBeaten = (group) => (winnersOver.get(group) ?? []).some((winner) => remaining.includes(winner));
+      const candidates = remaining.filter((group) => !isBeaten(group));
       if (candidates.length > 1) {
         // Those with the fewest wins: so the rounds are even, and few have lost to the best one alone.
         const wins = (group) => (winsOf.get(group) ?? []).length;
@@ -59,8 +60,10 @@
   // ---- The session ------------------------------------------------------------------------------
   // It survives a reload, and the dialog being closed: the same images go on where they were.
 
-  const isDecision = (decision, ids) =>
-    ids.includes(decision?.left) && ids.includes(decision.right) && decision.left !== decision.right && RESULTS.includes(decision.result);
+  const isDecision = (decision, ids) => {
+    const { left, right, result } = decision ?? {};
+    return left !== right && ids.includes(left) && ids.includes(right) && RESULTS.includes(result);
+  };
   const readSession = () => {
     const session = sd35.pictures.readSession(SESSION_STORAGE);
     if (!sd35.pictures.areIds(session?.ids) || !Array.isArray(session.decisions)) return null;
@@ -103,6 +106,7 @@
       try {
         answer = await this.dialog.during(request("compare", this.ids));
       } catch {
+        this.dialog.view.replaceChildren(sd35.pictures.buildRetry(() => this.load()));
         return;
       }
       if (current() !== this.dialog) return;
@@ -129,8 +133,8 @@
       const { build, button, key } = sd35.pictures;
       this.progress = build("progress", { max: 1, value: 0, ariaLabel: "Progress" });
       this.progressText = build("span", { className: "progress-text" });
-      this.undoButton = button("Undo ", { className: "undo", title: "Undo the last choice (↑)", onclick: () => this.undo() }, key("↑"));
-      this.bothButton = button("Both good ", { className: "both", title: "Both are as good (↓)", onclick: () => this.choose("both") }, key("↓"));
+      this.undoButton = button("Undo ", { title: "Undo the last choice (↑)", onclick: () => this.undo() }, key("↑"));
+      this.bothButton = button("Both good ", { title: "Both are as good (↓)", onclick: () => this.choose("both") }, key("↓"));
       this.finishButton = button("Show the result", { className: "finish", onclick: () => this.showPodium() });
       const meter = build("div", { className: "meter" }, this.progress, this.progressText);
       this.dialog.tools.replaceChildren(meter, this.controls.element);
@@ -265,7 +269,7 @@
         const place = places.slice(0, index).flat().length + 1;
         return ids.slice(0, place === 1 ? ids.length : PLACES).map((id) => this.buildFigure(id, place));
       });
-      const back = button("Back ", { className: "undo", title: "Back to the last pair (↑)", onclick: () => this.undo() }, key("↑"));
+      const back = button("Back ", { title: "Back to the last pair (↑)", onclick: () => this.undo() }, key("↑"));
       back.hidden = this.trashedIds.length > 0;
       this.actions = build("div", { className: "choices" }, back, ...this.buildActions());
       const podium = build("div", { className: "podium" }, ...figures);
@@ -273,7 +277,8 @@
       this.dialog.view.replaceChildren(podium, this.actions);
       this.dialog.element.focus();
       const [winners] = places;
-      announce(winners.length === 1 ? `The best: ${this.describe(winners[0])}.` : `${pluralize(winners.length, "image")} are equally good.`);
+      if (winners.length === 1) announce(`The best: ${this.describe(winners[0])}.`);
+      else announce(`${pluralize(winners.length, "image")} are equally good.`);
     }
 
     buildFigure(id, place) {
@@ -285,7 +290,8 @@
       const update = () => updateStar(star, picture);
       star.onclick = () => setStar(this.dialog, picture, update);
       update();
-      const caption = build("figcaption", { className: "bar" }, build("b", {}, `${place}.`), star, build("span", { className: "caption" }, picture.caption));
+      const text = build("span", { className: "caption" }, picture.caption);
+      const caption = build("figcaption", { className: "bar" }, build("b", {}, `${place}.`), star, text);
       const figure = build("figure", { className: "figure" }, pane.element, caption);
       figure.dataset.place = place;
       figure.toggleAttribute("data-trashed", this.trashedIds.includes(id));
@@ -351,9 +357,9 @@
       const session = readSession();
       if (session === null) return;
       sessionStorage.setItem(SESSION_STORAGE, JSON.stringify({ ...session, isOpen: false }));
-      // Once the dialog is closed.
-      const isHalfway = this.decisions.length > 0 && this.pair !== null;
-      if (isHalfway) setTimeout(() => sd35.pictures.showToast("Your choices are kept.", "Continue", () => sd35.findBest(session.ids)));
+      if (this.decisions.length === 0 || this.pair === null) return;
+      const goOn = () => sd35.findBest(session.ids);
+      setTimeout(() => sd35.pictures.showToast("Your choices are kept.", "Continue", goOn)); // once the dialog is closed
     }
   }
 

@@ -22,13 +22,13 @@
 
   // `view` holds the panes. A pane is { element, picture, width, height }: the picture lies in the element, which clips it.
   // Handlers: change(), tap(pane, event), swipe(direction), drag(event) of a pointer at an image that fits, press(pane,
-  // isDown, event). With `hasDoubleTap: false` each tap of a double one counts.
+  // isDown, event). With `hasDoubleTap: false` the second tap of a double one does nothing.
   sd35.createZoom = (view, handlers = {}) => {
     let panes = [];
     let zoom = 1;
     let center = { x: 0.5, y: 0.5 };
     const pointers = new Map(); // by id: { x, y } where they are
-    let gesture = null; // { x, y, pane, moved, pinched, type }
+    let gesture = null; // where it began: { x, y, pane, isMoved, isPinched }
     let lastTap = { at: 0, x: 0, y: 0 };
 
     const boxOf = (pane) => pane.element.getBoundingClientRect();
@@ -109,11 +109,11 @@
       const pane = panes.find(({ element }) => element.contains(event.target));
       // The capture would take the click from a button.
       if (pane === undefined || event.button !== 0 || event.target.closest("button")) return;
-      const { pointerId, clientX: x, clientY: y, pointerType: type } = event;
+      const { pointerId, clientX: x, clientY: y } = event;
       view.setPointerCapture(pointerId);
       pointers.set(pointerId, { x, y });
       if (pointers.size === 1) {
-        gesture = { x, y, pane, type, isMoved: false, isPinched: false };
+        gesture = { x, y, pane, isMoved: false, isPinched: false };
         handlers.press?.(pane, true, event);
       } else gesture.isPinched = true;
     };
@@ -149,8 +149,8 @@
       }
       const isDouble = Date.now() - lastTap.at < DOUBLE_TAP_TIME && distance(lastTap, { x, y }) < 4 * MAX_TAP_MOVE;
       lastTap = { at: isDouble ? 0 : Date.now(), x, y };
-      if (isDouble && handlers.hasDoubleTap !== false) toggleFullSize(pane, { x, y });
-      else handlers.tap?.(pane, event);
+      if (!isDouble) handlers.tap?.(pane, event);
+      else if (handlers.hasDoubleTap !== false) toggleFullSize(pane, { x, y });
     };
 
     view.addEventListener("wheel", onWheel, { passive: false });

@@ -49,7 +49,7 @@ class GalleryEvent:
     """One event of assets/library.js, or of assets/compare.js.
 
     Attributes:
-        action: `page`, `search`, `open`, `compare`, or a key of `actions.ACTIONS`.
+        action: `page`, `refresh`, `search`, `open`, `compare`, or a key of `actions.ACTIONS`.
         ids: images that the action applies to.
         position: of the page that the grid shows.
         text: query of a search, or tags separated by commas.
