@@ -196,6 +196,8 @@
     dialog.addEventListener("keydown", onPanelKey);
     search.addEventListener("input", applySearch);
     dialog.addEventListener("close", () => {
+      const toast = dialog.querySelector(".style-toast"); // a deletion can still be undone
+      if (toast) document.querySelector(".gradio-container").append(toast);
       dialog.remove();
       byId("show-styles")?.focus();
     });

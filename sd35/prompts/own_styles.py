@@ -81,7 +81,8 @@ class OwnStyles:
             elif len(entries) >= MAX_STYLES:
                 raise InvalidRequestError(f"You already have {MAX_STYLES:,} styles.", "")
             else:
-                entries.insert(len(entries) if index is None else index, values)
+                last = len(entries)
+                entries.insert(last if index is None else min(max(index, 0), last), values)
         return style
 
     def _check_name(self, style: Style, former_name: str, keys: Collection[str]) -> None:
