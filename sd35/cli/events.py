@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sd35.client import StopOutcome
 from sd35.core.errors import SD35Error
 from sd35.core.events import Event, RemotePicture
 from sd35.core.picture import Picture
 from sd35.core.request import GenerationRequest
+from sd35.core.stop_outcome import StopOutcome
 
 __all__ = [
     "CliEvent",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from sd35.cli.target import read_settings
+from sd35.cli.environment import read_settings
 from sd35.client import SpaceClient
 from sd35.core.errors import LibraryError, SD35Error
 from sd35.core.limits import PUBLIC_LIMITS

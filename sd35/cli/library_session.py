@@ -7,8 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from sd35.cli.environment import read_settings
 from sd35.cli.reporter import Reporter
-from sd35.cli.target import read_settings
 from sd35.core.atomic_files import os_error_text
 from sd35.core.errors import InvalidRequestError, LibraryError
 from sd35.core.text import one_line, pluralize

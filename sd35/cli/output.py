@@ -20,7 +20,6 @@ from sd35.cli.events import (
 from sd35.cli.exit_codes import exit_code
 from sd35.cli.reporter import shutdown_text
 from sd35.cli.terminal import write_json, write_line
-from sd35.client.redaction import contains_secret
 from sd35.core.atomic_files import os_error_text, write_errors, write_exclusive
 from sd35.core.errors import SD35Error, WriteError
 from sd35.core.events import (
@@ -121,6 +120,9 @@ def _plan_to_json(event: PicturePlanned) -> dict[str, Any]:
 
 
 def _public_url(picture: RemotePicture) -> str | None:
+    # The commands that don't connect needn't wait for an HTTP library.
+    from sd35.client.redaction import contains_secret  # noqa: PLC0415
+
     # A data URL is the image itself, megabytes of it.
     is_hidden = picture.url.startswith("data:") or contains_secret(picture.url)
     return None if is_hidden else picture.url

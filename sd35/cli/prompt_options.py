@@ -8,7 +8,7 @@ from typer import BadParameter, Option
 
 from sd35.cli import options
 from sd35.cli.batch import MAX_IMAGES, parse_sources, read_prompts
-from sd35.cli.target import read_settings
+from sd35.cli.environment import read_settings
 from sd35.cli.terminal import write_json, write_line
 from sd35.core.errors import InvalidRequestError
 from sd35.library.layout import STYLES_FILE, WILDCARDS_DIR

@@ -14,8 +14,8 @@ from sd35.cli.exit_codes import EXIT_SIGPIPE, SIGNAL_BASE, exit_code
 from sd35.cli.output import error_to_json
 from sd35.cli.reporter import Reporter, open_reporter
 from sd35.cli.terminal import discard_stdout, make_console, print_message, write_json
-from sd35.client import StopOutcome
 from sd35.core.errors import SD35Error
+from sd35.core.stop_outcome import StopOutcome
 
 __all__ = ["Shutdown", "command_context", "exit_on_errors"]
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
-from pydantic import ValidationError
 
+from sd35.cli.environment import read_settings
 from sd35.cli.events import CliEvent, Hint, TaskProgress
 from sd35.cli.runner import Shutdown
 from sd35.client import SpaceClient, Timeouts
@@ -25,50 +25,12 @@ from sd35.core.space_ref import (
 )
 from sd35.core.text import one_line
 from sd35.server import launch
-from sd35.settings import Settings, error_text
 from sd35.space.child import LocalSpace, OnPlan
 
 if TYPE_CHECKING:
     from sd35.space.server import DemoSpace
 
-__all__ = ["SpaceTarget", "open_space", "read_settings", "resolve_target"]
-
-_LABELS: Final = {
-    "space": "Space name (or SD35_SPACE)",
-    "token": "--token (or SD35_TOKEN)",
-    "token_file": "--token-file (or SD35_TOKEN_FILE)",
-    "space_login": "--space-login (or SD35_SPACE_LOGIN)",
-    "space_login_file": "--space-login-file (or SD35_SPACE_LOGIN_FILE)",
-    "proxy": "--proxy (or SD35_PROXY)",
-    "proxy_file": "--proxy-file (or SD35_PROXY_FILE)",
-    "library": "--library (or SD35_LIBRARY)",
-    "device": "--device (or SD35_DEVICE)",
-    "precision": "--precision (or SD35_PRECISION)",
-    "offload": "--offload (or SD35_OFFLOAD)",
-    "no_t5": "--no-t5 (or SD35_NO_T5)",
-    "revision": "--revision (or SD35_REVISION)",
-}
-
-
-def read_settings(**overrides: str | Path | bool | None) -> Settings:
-    """Return the settings of the environment, overridden by options that aren't `None`."""
-    values = {name: value for name, value in overrides.items() if value is not None}
-    try:
-        return Settings(**values)  # type: ignore[arg-type]  # pydantic checks them
-    except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False)
-    # Raised outside of the handler: pydantic's error, which would be its context, may show a token.
-    raise InvalidRequestError(
-        " ".join(_describe_error(detail["loc"], error_text(detail)) for detail in details)
-    )
-
-
-def _describe_error(location: tuple[int | str, ...], message: str) -> str:
-    if not location:
-        return f"{message}."
-    name = str(location[0])
-    label = _LABELS.get(name, name if name.isupper() else f"SD35_{name.upper()}")
-    return f"{label}: {message.rstrip('.')}."
+__all__ = ["SpaceTarget", "open_space", "resolve_target"]
 
 
 @dataclass(frozen=True, slots=True)

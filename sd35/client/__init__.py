@@ -4,7 +4,6 @@ Whatever fails raises an SD35Error. Docstrings here name one only where callers 
 """
 
 from sd35.client.auth import Identity
-from sd35.client.cancel import StopOutcome
 from sd35.client.client import SpaceClient
 from sd35.client.contract import Contract
 from sd35.client.generation import Generation
@@ -12,6 +11,7 @@ from sd35.client.join import SendLog
 from sd35.client.previews import Previews
 from sd35.client.retry import OutageWait, RetrySignal, is_outage
 from sd35.client.timeouts import Timeouts
+from sd35.core.stop_outcome import StopOutcome
 
 __all__ = [
     "Contract",

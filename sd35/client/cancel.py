@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
-from enum import Enum
 from typing import Final
 
 import anyio
@@ -11,8 +10,9 @@ import anyio
 from sd35.client.join import RemoteRun
 from sd35.core.awake import AwakeTimeout
 from sd35.core.errors import SD35Error, SpaceNotFoundError
+from sd35.core.stop_outcome import StopOutcome
 
-__all__ = ["StopOutcome", "cancel_run"]
+__all__ = ["cancel_run"]
 
 log = logging.getLogger(__name__)
 
@@ -24,32 +24,6 @@ DRAIN_SECONDS: Final = 0.2
 MAX_PROBES: Final = 3
 PROBE_TIMEOUT_SECONDS: Final = 0.3
 PROBE_INTERVAL_SECONDS: Final = 0.05
-
-
-class StopOutcome(Enum):
-    """The effect at the Space of leaving a run before its end."""
-
-    REMOVED = "removed"  # it was still in the queue, and isn't any more
-    ENDED = "ended"  # it was running in a generator, which the Space ended
-    MAY_FINISH = "may finish"  # it was running in a plain function, which Gradio can't interrupt
-    UNCONFIRMED = "unconfirmed"  # the Space didn't confirm the cancellation in time
-
-    @property
-    def message(self) -> str:
-        """The effect, as a sentence for people."""
-        return _MESSAGES[self]
-
-
-_MESSAGES: Final = {
-    StopOutcome.REMOVED: "Removed from the queue before it started.",
-    StopOutcome.ENDED: "The Space cancelled the job.",
-    StopOutcome.MAY_FINISH: (
-        "Stopped waiting. This Space can't cancel a running job, so it may still use your quota."
-    ),
-    StopOutcome.UNCONFIRMED: (
-        "Stopped waiting. The Space didn't confirm, so the job may still finish."
-    ),
-}
 
 
 async def cancel_run(run: RemoteRun, read_task: asyncio.Task[None]) -> StopOutcome:

@@ -10,7 +10,7 @@ from typing import Final, Self
 import anyio
 import anyio.to_thread
 
-from sd35.client.cancel import StopOutcome, cancel_run
+from sd35.client.cancel import cancel_run
 from sd35.client.connection import Connection
 from sd35.client.follow import follow, read_stream
 from sd35.client.join import QueueJoin, RemoteRun, SendLog
@@ -32,6 +32,7 @@ from sd35.core.errors import (
 from sd35.core.events import Event, Finished, Preview, Waiting
 from sd35.core.picture import Picture, open_picture
 from sd35.core.request import GenerationRequest
+from sd35.core.stop_outcome import StopOutcome
 
 __all__ = ["Generation"]
 

@@ -12,6 +12,7 @@ from typer import BadParameter, Option
 
 from sd35.cli import generate_options, options, prompt_options
 from sd35.cli.batch import LIMITS_HINT
+from sd35.cli.environment import read_settings
 from sd35.cli.events import CliEvent, Hint, PicturePlanned, SheetSaved
 from sd35.cli.generate_options import build_request_options
 from sd35.cli.generation import ImageSequence, SavedImage, event_output, prompt_hints
@@ -20,7 +21,7 @@ from sd35.cli.lazy import Command, make_app
 from sd35.cli.library_session import Requires, open_library
 from sd35.cli.output import check_folder
 from sd35.cli.reporter import DEMO_NOTICE, open_reporter
-from sd35.cli.target import SpaceTarget, open_space, read_settings, resolve_target
+from sd35.cli.target import SpaceTarget, open_space, resolve_target
 from sd35.client import Timeouts
 from sd35.core.atomic_files import write_errors, write_exclusive
 from sd35.core.errors import InvalidRequestError, SD35Error
