@@ -72,7 +72,7 @@ def test_every_error_has_an_exit_code() -> None:
     kinds_by_code = {
         code: {kind for kind in codes if codes[kind] == code} for code in set(codes.values())
     }
-    assert kinds_by_code[2] == {"invalid", "template"}
+    assert kinds_by_code[2] == {"invalid", "prompt", "template"}
     assert kinds_by_code[3] >= {
         "connection",
         "unreachable",

@@ -49,6 +49,7 @@ succeed later without a change.
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Self
 
 from sd35.core.text import format_local_time, one_line
 
@@ -193,13 +194,19 @@ class PromptError(InvalidRequestError):
     """
 
     kind = "prompt"
+    index = 0
+    prompt = ""
+    error = InvalidRequestError("")
 
-    def __init__(self, index: int, prompt: str, error: InvalidRequestError) -> None:
-        self.index = index
-        self.prompt = prompt
-        self.error = error
+    @classmethod
+    def of(cls, index: int, prompt: str, error: InvalidRequestError) -> Self:
+        """Return what is wrong with one of several prompts."""
         happened = f"“{one_line(prompt)[:40]}”: {error.happened}"
-        super().__init__(happened, error.remedy, field_errors=error.field_errors)
+        prompt_error = cls(happened, error.remedy, field_errors=error.field_errors)
+        prompt_error.index = index
+        prompt_error.prompt = prompt
+        prompt_error.error = error
+        return prompt_error
 
 
 class ConnectionFailedError(SD35Error):

@@ -218,7 +218,7 @@ class _Planner:
 
     def _prompt_error(self, index: int, error: InvalidRequestError) -> InvalidRequestError:
         sources = self._plan.sources
-        return error if len(sources) == 1 else PromptError(index, sources[index].text, error)
+        return error if len(sources) == 1 else PromptError.of(index, sources[index].text, error)
 
     def _request(
         self, source: PromptSource, text: str | None, first_seed: int, following_seed: int
@@ -341,5 +341,5 @@ def _parse_sources(
         except InvalidRequestError as error:
             if len(prompts) == 1:
                 raise
-            raise PromptError(index, prompt, error) from error
+            raise PromptError.of(index, prompt, error) from error
     return tuple(sources)
