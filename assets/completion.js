@@ -71,7 +71,8 @@
 
   let list = null; // { element, suggestions, index }
   let timer = 0; // of its opening
-  let closedAt = -1; // the beginning of the word for which the list was closed: it stays so
+  let closedAt = -1; // the beginning of the word for which the list was closed: it stays so, until something is deleted
+  let lastLength = 0; // of the prompt
 
   // Where the caret is: a copy of the field with the text before it shows that.
   const COPIED_STYLES = [
@@ -174,7 +175,10 @@
   const isTyped = ({ inputType, isComposing, target }) =>
     target === prompt() && !isComposing && !sd35.isInserting() && ["insertText", "deleteContentBackward"].includes(inputType);
   const onInput = (event) => {
-    if (event.target !== prompt() || sd35.isInserting()) return;
+    if (event.target !== prompt()) return;
+    if (event.target.value.length < lastLength && !sd35.isInserting()) closedAt = -1;
+    lastLength = event.target.value.length;
+    if (sd35.isInserting()) return;
     // Deleting narrows an open list, and opens none.
     if (!isTyped(event) || (event.inputType !== "insertText" && list === null)) {
       close();

@@ -362,6 +362,13 @@ def test_what_is_remembered_belongs_to_its_owner(
             assert ask(owner, "search", **forged).keys() == {"prompts", "has_more"}
         assert ask(owner, "unknown") == {}
     assert ann.run("recall", FORM_VALUES, {})[0] == "secret garden of ann"
+    library = servers["open"].studio.library
+    library.trash([job_id], None)
+    for visit, is_trashed in ((bob, True), (ann, False)):
+        ask(visit, "restore", ids=[job_id, 7, None])
+        entry = library.get(job_id)
+        assert entry is not None
+        assert entry.is_trashed is is_trashed
 
 
 # Logins
