@@ -178,6 +178,58 @@ def test_generate_works_with_gradio_client(program: Program, tmp_path: Path) -> 
     assert second_seed != 7, "a random one"
 
 
+def test_set_works_with_gradio_client(program: Program, tmp_path: Path) -> None:
+    """A script gets several images of templates, styles or a grid, and each has its labels."""
+    client = gradio_client.Client(program.address, verbose=False, download_files=tmp_path)
+    size: dict[str, Any] = {"width": 512, "height": 512, "num_inference_steps": 2}
+    images, made_by = client.predict(
+        "{red|blue} fox",
+        template=True,
+        combinations=True,
+        styles="Watercolor",
+        negative_preset="text and marks",
+        seed=7,
+        **size,
+        api_name="/generate_set",
+    )
+    assert made_by == "demo painter"
+    assert [(image["seed"], image["prompt"][:27]) for image in images] == [
+        (7, "A watercolor of red fox, tr"),
+        (8, "A watercolor of blue fox, t"),
+    ]
+    assert all("watermark" in image["negative_prompt"] for image in images)
+    assert open_picture(Path(images[1]["image"]).read_bytes()).width == 512
+    [image], _ = client.predict(
+        "a fox", columns="prompt=fox", rows="seed=3", **size, api_name="/generate_set"
+    )
+    assert (image["seed"], image["labels"]) == (3, {"Prompt part": "fox", "Seed": "3"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected_message"),
+    [
+        ({"count": 501}, "from 1 to 500"),
+        ({"count": "many"}, "from 1 to 500"),
+        ({"count": 300, "prompt": "a\nb", "one_per_line": True}, "600 images; the limit is 500"),
+        ({"styles": "Watercolour"}, "no style “Watercolour”"),
+        ({"negative_preset": "x"}, "no negative preset “x”"),
+        ({"prompt": "{a|", "template": True}, "brace is never closed"),
+        ({"columns": "steps=99"}, "Steps 99"),
+        ({"columns": "x=1"}, "KIND=VALUES"),
+        ({"rows": "steps=1"}, "needs columns"),
+        ({"columns": "steps=1-2", "count": 2}, "one image per cell"),
+        ({"prompt": None}, "Enter a prompt."),
+    ],
+)
+def test_set_refuses_invalid_values(
+    program: Program, arguments: dict[str, Any], expected_message: str
+) -> None:
+    """Nothing of a set is made if a value isn't valid, and the reason is told."""
+    client = gradio_client.Client(program.address, verbose=False)
+    with pytest.raises(gradio_client.exceptions.AppError, match=expected_message):
+        client.predict(**{"prompt": "a fox", **arguments}, api_name="/generate_set")
+
+
 def test_infer_is_called_as_the_public_space_is(program: Program, tmp_path: Path) -> None:
     """Parameters by position, in the public Space's order, give previews and then the image."""
     client = gradio_client.Client(program.address, verbose=False, download_files=tmp_path)
@@ -271,10 +323,11 @@ def test_slow_readers_do_not_shut_others_out(program: Program) -> None:
     )
 
 
-def test_only_two_endpoints_are_public(program: Program) -> None:
+def test_only_our_endpoints_are_public(program: Program) -> None:
     """The page's own listeners are not offered to programs."""
     client = gradio_client.Client(program.address, verbose=False)
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/infer", "/generate"]
+    names = list(client.view_api(return_format="dict")["named_endpoints"])
+    assert names == ["/infer", "/generate", "/generate_set"]
 
 
 def test_hostile_requests_leave_no_log_entries(program: Program) -> None:

@@ -234,7 +234,7 @@ def test_grid_is_planned_made_and_shown_as_sheets(generator: FakeSpace) -> None:
         (("-x", "prompt=cat,dog"), "“cat”: the prompt doesn't contain"),
         (("-x", "steps=1-500"), "Steps “1-500”: the range has 500 values"),
         (("-x", "steps"), "Steps: enter the values"),
-        (("-x", "size=16:9", "-y", "cfg=4"), "enter KIND=VALUES"),
+        (("-x", "size=16:9", "-y", "cfg=4"), "Enter KIND=VALUES"),
         (("-x", "steps=4", "--steps", "99"), "must be between"),
     ):
         code, out, err = invoke("grid", "a red fox", *arguments, "--space", generator.address)

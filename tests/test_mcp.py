@@ -159,7 +159,7 @@ async def test_tool_is_described(program: Program) -> None:
     properties = tool.input_schema["properties"]
     assert list(properties) == [
         *("prompt", "negative_prompt", "aspect_ratio", "width", "height"),
-        *("guidance_scale", "num_inference_steps", "seed"),
+        *("guidance_scale", "num_inference_steps", "seed", "styles", "negative_preset"),
     ]
     assert all(schema["description"] for schema in properties.values())
     assert tool.input_schema["required"] == ["prompt"]

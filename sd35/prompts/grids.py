@@ -29,6 +29,7 @@ __all__ = [
     "AxisInput",
     "Grid",
     "GridSource",
+    "parse_axis_input",
     "parse_grid",
     "plan_grid",
 ]
@@ -54,6 +55,20 @@ class AxisInput:
 
     kind: AxisKind
     text: str
+
+
+def parse_axis_input(text: str) -> AxisInput:
+    """Return the axis in a text such as `steps=20,30,40`.
+
+    Raises:
+        InvalidRequestError: it has no kind of an axis.
+    """
+    kind, separator, values = text.partition("=")
+    try:
+        return AxisInput(AxisKind(kind.strip().lower()), values if separator else "")
+    except ValueError:
+        kinds = ", ".join(AxisKind)
+        raise InvalidRequestError(f"Enter KIND=VALUES, where KIND is one of {kinds}.", "") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ __all__ = [
     "Style",
     "StyleBook",
     "apply_styles",
+    "join_negatives",
     "load_styles",
     "plain_text",
     "read_styles_file",
@@ -75,6 +76,21 @@ class StyleBook:
         styles = {style.name.casefold(): style for style in self.styles}
         return tuple(self._find(name, styles) for name in dict.fromkeys(names))
 
+    def find_preset(self, name: str) -> NegativePreset:
+        """Return the negative preset of this name, in any case.
+
+        Raises:
+            InvalidRequestError: there is no such preset.
+        """
+        key = " ".join(name.split()).casefold()
+        for preset in self.negative_presets:
+            if preset.name.casefold() == key:
+                return preset
+        names = ", ".join(preset.name for preset in self.negative_presets)
+        raise InvalidRequestError(
+            f"There is no negative preset “{one_line(name)[:60]}”.", f"Use one of {names}."
+        )
+
     def _find(self, name: str, styles: dict[str, Style]) -> Style:
         key = " ".join(name.split()).casefold()
         if key in styles:
@@ -93,22 +109,24 @@ NO_STYLES: Final = StyleBook()
 
 def apply_styles(prompt: str, negative_prompt: str, styles: Sequence[Style]) -> tuple[str, str]:
     """Return a prompt and a negative prompt with the words of styles, in order."""
-    negatives = [negative_prompt.strip()]
     for style in styles:
         text = style.prompt
         if PLACEHOLDER in text:
             prompt = text.replace(PLACEHOLDER, _inner_text(prompt, text))
         else:
             prompt = ", ".join(filter(None, (prompt, text)))
-        negatives.append(style.negative_prompt)
-    # Many styles avoid the same: each of their words once is enough.
-    own, *others = negatives
-    phrases = {phrase.strip().casefold() for phrase in own.split(",")} | {""}
+    return prompt, join_negatives(negative_prompt, *(style.negative_prompt for style in styles))
+
+
+def join_negatives(negative_prompt: str, *others: str) -> str:
+    """Return a negative prompt with the words of others, each of them once: many avoid the same."""
+    joined = negative_prompt.strip()
+    phrases = {phrase.strip().casefold() for phrase in joined.split(",")} | {""}
     for phrase in ",".join(others).split(","):
         if phrase.strip().casefold() not in phrases:
             phrases.add(phrase.strip().casefold())
-            own += f", {phrase.strip()}"
-    return prompt, own.removeprefix(", ")
+            joined += f", {phrase.strip()}"
+    return joined.removeprefix(", ")
 
 
 def _inner_text(prompt: str, style_text: str) -> str:

@@ -40,6 +40,7 @@ from sd35.jobs.service import JobService
 from sd35.jobs.status_text import status_line
 from sd35.server.api import DEMO_PAINTER, result_or_raise, submit_job
 from sd35.server.mcp_sessions import MAX_SESSIONS, SESSION_IDLE_SECONDS, McpSessions
+from sd35.server.request_planner import RequestPlanner
 from sd35.server.root_url import root_url
 
 __all__ = ["MCP_PATH", "McpApp"]
@@ -112,6 +113,14 @@ Seed = Annotated[
 ]
 
 
+Styles = Annotated[
+    _Text, Field(description="names of styles such as Watercolor, with commas between them")
+]
+NegativePresetName = Annotated[
+    _Text, Field(description="name of words to avoid that are added to negative_prompt")
+]
+
+
 class GenerationResult(BaseModel):
     """The structured result of the tool."""
 
@@ -134,6 +143,7 @@ class McpApp:
 
     def __init__(self, job_service: JobService, root_path: str | None = None) -> None:
         self._job_service = job_service
+        self._planner = RequestPlanner(job_service.library)
         self._root_path = root_path
         server = MCPServer(
             "sd35-studio",
@@ -200,6 +210,8 @@ class McpApp:
         guidance_scale: GuidanceScale = None,
         num_inference_steps: Steps = None,
         seed: Seed = None,
+        styles: Styles = "",
+        negative_preset: NegativePresetName = "",
     ) -> Annotated[CallToolResult, GenerationResult]:
         """Generate one image."""
         request = context.request_context.request
@@ -207,6 +219,7 @@ class McpApp:
         try:
             job, made_by = await submit_job(
                 self._job_service,
+                self._planner,
                 request.state.visitor,
                 prompt=prompt,
                 negative_prompt=negative_prompt,
@@ -216,6 +229,8 @@ class McpApp:
                 guidance_scale=guidance_scale,
                 num_inference_steps=num_inference_steps,
                 seed=seed,
+                styles=styles,
+                negative_preset=negative_preset,
             )
             result = await self._report_until_done(job, context, request)
             return await self._build_tool_result(result, made_by, request)

@@ -1,4 +1,4 @@
-"""The hidden components and endpoints for programs: `/infer` as the public Space's, `/generate`."""
+"""The hidden components and endpoints for programs: `/infer` as the public Space's, and our own."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiForm"]
 
-PUBLIC_ENDPOINTS = {"infer", "generate"}
+PUBLIC_ENDPOINTS = {"infer", "generate", "generate_set"}
 
 
 class ApiForm:
@@ -56,6 +56,7 @@ class ApiForm:
                 concurrency_limit=None,
             )
         gr.api(endpoints.generate, api_name="generate", concurrency_limit=None)
+        gr.api(endpoints.generate_set, api_name="generate_set", concurrency_limit=None)
 
     def _config_without_form(self) -> "BlocksConfigDict":
         """Return the app's configuration, in which the page has none of these components.

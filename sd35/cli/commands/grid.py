@@ -37,7 +37,14 @@ from sd35.library.sheet_html import render_page
 from sd35.library.sheet_image import render_sheet
 from sd35.metadata.model import new_id
 from sd35.prompts.axes import AxisKind
-from sd35.prompts.grids import AxisInput, Grid, GridSource, parse_grid, plan_grid
+from sd35.prompts.grids import (
+    AxisInput,
+    Grid,
+    GridSource,
+    parse_axis_input,
+    parse_grid,
+    plan_grid,
+)
 from sd35.prompts.styles import Style
 from sd35.prompts.wildcards import SHIPPED_WILDCARDS, WildcardFolders
 
@@ -60,12 +67,10 @@ ANY_LIMITS: Final = replace(
 
 
 def _parse_axis(text: str) -> AxisInput:
-    kind, separator, values = text.partition("=")
     try:
-        return AxisInput(AxisKind(kind.strip().lower()), values if separator else "")
-    except ValueError:
-        kinds = ", ".join(AxisKind)
-        raise BadParameter(f"enter KIND=VALUES, where KIND is one of {kinds}.") from None
+        return parse_axis_input(text)
+    except InvalidRequestError as error:
+        raise BadParameter(error.happened) from error
 
 
 Columns = Annotated[
