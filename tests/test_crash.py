@@ -27,6 +27,7 @@ from sd35.jobs.limits import UsageLimits
 from sd35.jobs.record import JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.service import JobService, JobServiceConfig
+from sd35.jobs.sheets import load_sheet
 from sd35.jobs.space_connection import SpaceConfig
 from sd35.jobs.store import JobStore
 from sd35.library.layout import STATE_DIR, owner_key
@@ -37,7 +38,7 @@ from sd35.library.scanner import ScanResult
 from sd35.metadata.embedding import embed_metadata, read_metadata
 from sd35.metadata.model import GenerationMetadata
 from tests.app_server import serve_app
-from tests.browsers import BrowserSession
+from tests.browsers import FORM_VALUES, BrowserSession
 from tests.full_disk import Disk, disk
 from tests.impostor import make_request
 from tests.killable import (
@@ -370,6 +371,42 @@ def test_page_after_a_crash_shows_interrupted_and_paused_jobs(folder: Path, spac
         assert job.request.seed == 7
         assert (space.prompt_counts["wait"], space.prompt_counts["a cat"]) == (1, 0)
     space.resume_run.set()
+
+
+@pytest.mark.kills
+def test_grid_goes_on_after_a_crash(folder: Path, space: Space) -> None:
+    """What a killed program has left of a grid is made when it is resumed, each in its place."""
+    space.resume_run.clear()
+    axes = [{"kind": "prompt", "text": "cat,wait"}, {"kind": "seed", "text": "1-2"}]
+    submission = {"key": "a" * 32, "values": ["cat", *FORM_VALUES[1:]], "grid": axes}
+    with (
+        start_program(folder, "--space", space.address, "--at-once", "1") as (process, address, _),
+        BrowserSession(address).open() as visit,
+    ):
+        visit.run("submit", [""], {"submissions": [submission]})
+        assert space.run_started.wait(LIMIT_SECONDS)
+        process.kill()
+    space.resume_run.set()
+    [library_folder] = (path.parent.parent for path in folder.rglob("library.sqlite3"))
+    with (
+        serve_app(space.address, library_folder, UsageLimits(max_concurrent=1)) as restarted,
+        BrowserSession(restarted.address).open() as visit,
+    ):
+        library = restarted.studio.library
+        visit.result("watch_jobs", [""])
+        [entry] = library.search().entries
+        loaded = load_sheet(library, entry.metadata.set_id)
+        assert loaded is not None
+        cells = list(loaded.sheet.cells)
+        assert [cell.note for cell in cells] == ["", "Interrupted", "Queued", "Queued"]
+        for action in ({"action": "resume"}, {"action": "retry", "id": cells[1].job_id}):
+            visit.run("run_queue_action", [""], action)
+        visit.result("watch_jobs", [""])
+        loaded = load_sheet(library, entry.metadata.set_id)
+        assert loaded is not None
+        assert [
+            (picture.metadata.prompt, picture.metadata.seed) for picture in loaded.sheet.pictures
+        ] == [*(("cat", 1), ("wait", 1), ("cat", 2), ("wait", 2))]
 
 
 async def _wait_for_state(job: Job, predicate: Callable[[JobState], bool]) -> JobState:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sd35.cli.exit_codes import EXIT_CODES
 from sd35.cli.lazy import LazyGroup
 from sd35.core.model_options import OPTION_HELP
 from sd35.provider import StabilityAI_SD35Large
+from sd35.server.api import ApiEndpoints
 from sd35.settings import Settings
 from sd35.space.arguments import create_parser
 from sd35.space.server import DemoSpace
@@ -135,7 +137,7 @@ def test_examples_run(
     monkeypatch.setattr(StabilityAI_SD35Large, "url", address)
     monkeypatch.setattr("sd35.space.painter.painter._MIN_STEP_SECONDS", 0.0)
     for code in blocks:
-        if "gradio_client" not in code:  # tests/test_app.py runs those against the page
+        if "gradio_client" not in code:  # tests/test_app.py makes such calls to the page
             # The code is that of our own page.
             exec(code.replace("stabilityai/stable-diffusion-3.5-large", address), {})  # noqa: S102
     demo.close()
@@ -145,6 +147,24 @@ def test_examples_run(
     assert re.search(r"<Picture PNG .* seed \d+>", output)
     assert len(re.findall(r"PNG \d+ bytes, seed \d+", output)) == 2
     assert re.search(r"/gradio_api/file=\S+ seed \d+", output)
+
+
+def test_calls_of_endpoints_are_documented_as_they_are() -> None:
+    """Examples call endpoints with parameters that exist, and the table has those of a set."""
+    text = read_doc("python-and-http")
+    blocks = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    calls = re.findall(r"studio\.predict\((.*?)\n?\)$", blocks, re.DOTALL | re.MULTILINE)
+    assert len(calls) == 4
+    for call in calls:
+        # Not within a text.
+        *names, last = re.findall(r"(\w+)=", re.sub(r'="[^"]*"', "=0", call))
+        endpoint = re.findall(r'api_name="/(\w+)"', call)[0]
+        assert last == "api_name"
+        assert set(names) <= set(signature(getattr(ApiEndpoints, endpoint)).parameters)
+    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", text.split("## MCP")[0], re.MULTILINE)
+    own_names = signature(ApiEndpoints.generate_set).parameters.keys()
+    names_of_both = signature(ApiEndpoints.generate).parameters.keys()
+    assert set(re.findall(r"`([a-z_]+)`", " ".join(rows))) == own_names - names_of_both
 
 
 def test_gate_runs_the_documented_command() -> None:
