@@ -138,7 +138,7 @@
       const error = errorOf(field);
       const fieldset = find(`[data-axis="${index}"]`);
       fieldset.querySelector(".error").textContent = error;
-      fieldset.querySelector("textarea").toggleAttribute("aria-invalid", error !== "");
+      fieldset.querySelector("textarea").ariaInvalid = error === "" ? null : "true";
     });
     const isPending = !isFresh();
     panel().toggleAttribute("data-pending", isPending);

@@ -112,7 +112,7 @@
     const invalid = [...fields].filter((field) => field.querySelector(".validation-error"));
     fields.forEach((field) =>
       field.querySelectorAll("textarea, input").forEach((input) => {
-        input.toggleAttribute("aria-invalid", invalid.includes(field));
+        input.ariaInvalid = invalid.includes(field) ? "true" : null; // an attribute without a value means false
       }),
     );
     if (invalid.length > 0 && !hadErrors) {
@@ -268,6 +268,9 @@
     if (!announcer.isConnected) document.body.append(announcer);
     // Gradio gives each radio input a name of its own, but arrow keys only move between inputs of the same name.
     document.querySelectorAll("#size input:not([name=size])").forEach((input) => (input.name = "size"));
+    // Gradio's image has a button without a name, and a label on an element without a role.
+    document.querySelectorAll("#picture .image-container > button:not([aria-label])").forEach((button) => (button.ariaLabel = "Image"));
+    document.querySelectorAll("#picture .empty:not([role])").forEach((element) => (element.role = "img"));
     // The seed is a text for Gradio, and a number for the keyboards of phones.
     document.querySelectorAll("#seed input:not([inputmode])").forEach((input) => (input.inputMode = "numeric"));
     updateTimes();

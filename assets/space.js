@@ -24,7 +24,7 @@
     if (!error) return;
     error.textContent = text;
     const field = panel().querySelector(`[aria-describedby~="${error.id}"]`);
-    field?.toggleAttribute("aria-invalid", text !== "");
+    if (field) field.ariaInvalid = text === "" ? null : "true";
     if (text !== "") (field ?? panel().querySelector("[data-remove-token]"))?.focus();
   };
   const open = (way = "") => {

@@ -235,7 +235,7 @@
   const showFormError = (text, field) => {
     form().querySelector("#style-error").textContent = text;
     const fields = [...form().querySelectorAll("input, textarea")];
-    fields.forEach((input) => input.toggleAttribute("aria-invalid", input.name === field));
+    fields.forEach((input) => (input.ariaInvalid = input.name === field ? "true" : null));
     fields.find((input) => input.name === field)?.focus();
   };
   const onSubmit = (event) => {
