@@ -153,7 +153,7 @@ class JobView:
         pause_error = self.visitor_queue.pause_error
         if self._shows_set(cells):
             remaining_seconds = self._remaining_seconds(cells)
-            return set_panel.set_panel(cells, job.id, pause_error, remaining_seconds)
+            return set_panel.set_panel(cells, pause_error, remaining_seconds)
         entry = next((cell.entry for cell in cells if cell.id == job.id), None)
         prompt = different_words(job.state.value.request.prompt, cells)
         actions = job_panel.ImageActions(

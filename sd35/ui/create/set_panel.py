@@ -19,7 +19,6 @@ MAX_COMPARED: Final = 4
 
 def set_panel(
     cells: Sequence[Cell],
-    job_id: str,
     pause_error: SD35Error | None = None,
     remaining_seconds: float | None = None,
 ) -> str:
@@ -27,10 +26,11 @@ def set_panel(
 
     Args:
         cells: its images.
-        job_id: id of the job in focus.
         pause_error: why the visitor's whole queue is paused.
         remaining_seconds: time until all images are there, if it is known.
     """
+    # The same one as long as the set is shown: a button with another job takes no press at once.
+    job_id = next((cell.id for cell in cells if cell.id), "")
     open_count = sum(_is_open(cell) for cell in cells)
     done_count = sum(cell.has_image for cell in cells)
     failed_count = sum(_has_failed(cell) for cell in cells)
