@@ -1,6 +1,7 @@
 """Thumbnails: small, upright, harmless and bounded."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from sd35.core.picture import open_picture
 from sd35.library.library import Library
+from sd35.library.style_thumbnails import StyleThumbnails
 from sd35.library.thumbnails import ThumbnailCache, render_thumbnail
 from sd35.metadata.model import GenerationMetadata
 from tests.library_fixtures import encode_picture, folder, library
@@ -37,6 +39,25 @@ def test_thumbnails_are_small_and_upright(library: Library, kind: str) -> None:
     assert rotated_thumbnail is not None
     with Image.open(rotated_thumbnail) as image:
         assert image.size == (45, 90)
+
+
+def test_thumbnail_of_a_style_outlives_its_image(library: Library) -> None:
+    """It goes away an hour after its style, so that a deletion of the style can be undone."""
+    thumbnails = StyleThumbnails(library)
+    entry = library.add(open_picture(encode_picture()), GenerationMetadata(), "")
+    paths = [thumbnails.path(thumbnails.add(entry.id)) for _ in range(3)]
+    library.trash([entry.id], "")
+    library.empty_trash("")
+    (used, new, old) = filter(None, paths)
+    for path in (used, old):
+        os.utime(path, (1, 1))
+    thumbnails.remove_unused({used.stem})
+    assert used.exists()
+    assert new.exists()
+    assert not old.exists()
+    assert not library.rescan().skipped_files
+    assert thumbnails.path("own-../../../etc/passwd") is None
+    assert not thumbnails.add("missing")
 
 
 def test_16_bit_image_keeps_its_brightness() -> None:
