@@ -12,8 +12,8 @@ def test_zero_is_no_limit_for_visitors() -> None:
     assert UsageLimits.for_visitors(per_hour=5, total_per_hour=0) == UsageLimits(
         per_hour=5,
         total_per_hour=None,
-        max_queued=3,
-        max_queued_total=50,
+        max_queued=12,
+        max_queued_total=100,
         max_concurrent=1,
         max_concurrent_per_visitor=1,
     )

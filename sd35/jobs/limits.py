@@ -52,8 +52,8 @@ class UsageLimits:
         return cls(
             per_hour=_limit(per_hour, 30),
             total_per_hour=_limit(total_per_hour, 200),
-            max_queued=_limit(max_queued, 3),
-            max_queued_total=_limit(max_queued_total, 50),
+            max_queued=_limit(max_queued, 12),  # a press makes several
+            max_queued_total=_limit(max_queued_total, 100),
             max_concurrent=_limit(max_concurrent, 20 if has_own_quotas else 1),
             max_concurrent_per_visitor=1,
         )
