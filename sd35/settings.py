@@ -352,6 +352,11 @@ class Settings(BaseSettings):
         return self.hub_token_with_source[0]
 
     @property
+    def can_add_token(self) -> bool:
+        """Return whether the page's owner can add a token: over none, and for no one else."""
+        return self.is_private and self.hub_token is None
+
+    @property
     def hub_token_with_source(self) -> tuple[str | None, str]:
         """Token for any Space at Hugging Face, and where it was found: a variable or a file."""
         return _first_token(self._hub_tokens())

@@ -140,6 +140,25 @@ def test_the_login_of_hugging_face_counts_on_this_machine_alone(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "token", "can_add"),
+    [
+        ([], "", True),
+        (["--space", "http://127.0.0.1:1", "--token", "mine"], "", True),
+        ([], "hf_variable", False),
+        (["--share"], "", False),
+        (["--host", "0.0.0.0"], "", False),  # noqa: S104
+        (["--auth", "ann:password"], "", False),
+    ],
+)
+def test_only_the_owner_of_a_private_page_can_add_a_token(
+    arguments: list[str], token: str, monkeypatch: pytest.MonkeyPatch, *, can_add: bool
+) -> None:
+    """What the keyring has isn't even read where others can reach the page."""
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert load_settings(arguments).can_add_token == can_add
+
+
+@pytest.mark.parametrize(
     "space_argument",
     [
         "https://huggingface.co/spaces/owner/name",

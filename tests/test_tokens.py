@@ -3,6 +3,7 @@
 import datetime as dt
 import logging
 import re
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from keyring.backend import KeyringBackend
 
 from sd35.core.errors import AccessDeniedError
 from sd35.core.visitor import Visitor, owner_from_cookie
+from sd35.jobs import token_store
 from sd35.jobs.hub_accounts import HubAccounts, parse_token
 from sd35.jobs.tasks import BackgroundTasks
 from sd35.jobs.token_store import TokenStore
@@ -29,9 +31,11 @@ from tests.app_server import TEMP_DIR, AppServer, serve_app
 from tests.browsers import BrowserSession
 from tests.impostor import (
     FINISHED,
+    LIMIT_SECONDS,
     QUEUED,
     STARTED,
     message_bytes,
+    respond_text,
     serve_fake_gradio,
     start_event_stream,
 )
@@ -49,11 +53,13 @@ class HuggingFace:
     Attributes:
         tokens: the tokens of the runs that the Space was asked for, the last one last.
         quota: the answer about the GPU quota.
+        is_full: whether the Space's queue is.
     """
 
     def __init__(self) -> None:
         self.address = ""
         self.quota: Any = {}
+        self.is_full = False
         self.tokens: list[str] = []
         self._space_address = ""
         self._tokens_by_session: dict[str, str] = {}
@@ -86,7 +92,9 @@ class HuggingFace:
     async def _quota(self, _: web.Request) -> web.Response:
         return web.json_response(self.quota)
 
-    async def _join(self, request: web.Request) -> web.Response:
+    async def _join(self, request: web.Request) -> web.StreamResponse:
+        if self.is_full:
+            return await respond_text(503, '{"detail": "Queue is full."}')(request)
         body = await request.json()
         self._tokens_by_session[body["session_hash"]] = _token(request)
         self.tokens.append(_token(request))
@@ -119,8 +127,11 @@ class MemoryKeyring(KeyringBackend):
         super().__init__()  # type: ignore[no-untyped-call]
         self.passwords: dict[tuple[str, str], str] = {}
         self.is_locked = False
+        self.is_answering = threading.Event()
+        self.is_answering.set()
 
     def _check(self) -> None:
+        self.is_answering.wait(LIMIT_SECONDS)
         if self.is_locked:
             raise keyring.errors.KeyringLocked("not unlocked")
 
@@ -185,7 +196,8 @@ def owner(private: AppServer, texts: list[str]) -> Iterator[BrowserSession]:
         visit.http.event_hooks["response"] = [_recorder(texts)]
         yield visit.open()
         visit.http.delete("/studio/token")
-        visit.run("run_queue_action", [""], {"action": "stop-all"})
+        for action in ("stop-all", "resume"):
+            visit.run("run_queue_action", [""], {"action": action})
 
 
 def _recorder(texts: list[str]) -> Callable[[httpx.Response], None]:
@@ -234,8 +246,8 @@ def test_owner_adds_a_token_and_the_queue_goes_on(
     chip = owner.run("poll_connection", [])[1]
     assert "quota resets" in chip
     assert 'data-ways="turbo token"' in chip
-    assert add_token(owner, "hf_made_up_and_wrong")[0] == 400
-    assert "doesn't know this token" in add_token(owner, f"{TOKEN}x")[1]
+    status, error = add_token(owner, f"{TOKEN}x")
+    assert (status, "doesn't know this token" in error) == (400, True)
     assert (system_keyring.passwords, marker.exists(), hub.tokens[-1]) == ({}, False, "")
     assert add_token(owner, f' "Bearer {TOKEN}"\n') == (200, "")
     assert "Seed" in owner.result("watch_jobs", [job_id])[1]
@@ -256,6 +268,20 @@ def test_owner_adds_a_token_and_the_queue_goes_on(
     assert "space-token" in owner.run("list_spaces", [])[0]
     assert TOKEN not in "".join(texts) + caplog.text
     assert not leaks(TOKEN, folder, TEMP_DIR)
+
+
+def test_job_that_waits_for_the_space_is_sent_with_the_new_token(
+    hub: HuggingFace, owner: BrowserSession
+) -> None:
+    """Its connection was opened without one, and is left for another."""
+    hub.is_full = True
+    _, job_id = owner.submit("a lighthouse")
+    wait_for_text(owner, job_id, "queue is full")
+    count = len(hub.tokens)
+    assert add_token(owner, TOKEN) == (200, "")
+    hub.is_full = False
+    assert "Seed" in owner.result("watch_jobs", [job_id])[1]
+    assert hub.tokens[count:] == [TOKEN]
 
 
 def test_keyring_in_plain_text_gets_no_token(
@@ -289,6 +315,19 @@ def test_what_is_no_token_is_refused(text: object) -> None:
         "This isn't a Hugging Face token. They begin with hf_.",
         "Paste a token first.",
     }
+
+
+def test_keyring_that_waits_for_its_user_holds_up_nothing(
+    system_keyring: MemoryKeyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the page waits for it without a limit, nor the end of the program."""
+    monkeypatch.setattr(token_store, "KEYRING_SECONDS", 0.01)
+    system_keyring.is_answering.clear()
+    assert not anyio.run(TokenStore(tmp_path / "marker").save, TOKEN)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "keyring")
+    assert thread.daemon
+    system_keyring.is_answering.set()
+    thread.join(LIMIT_SECONDS)
 
 
 def identity_token(server: AppServer, visit: BrowserSession) -> str | None:

@@ -3,14 +3,15 @@
 A keyring that would write the token into a file in clear is refused: then nothing outlives it.
 """
 
+import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from sd35.core.errors import WriteError
 
@@ -31,7 +32,7 @@ ENCRYPTED_BACKENDS: Final = frozenset(
 )
 
 # A keyring may ask for its password, in a window that nobody sees.
-KEYRING_SECONDS: Final = 20.0
+KEYRING_SECONDS = 20.0
 
 _T = TypeVar("_T")
 
@@ -88,9 +89,16 @@ class TokenStore:
 
 async def _run(action: "Callable[[KeyringBackend], _T]", *, default: _T) -> _T:
     """Return an action's result with the keyring; the default without one, or if it fails."""
+    future: Future[_T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        future.set_result(_run_in_thread(action, default))
+
+    # A daemon: a program that ends doesn't wait for whom the keyring has asked.
+    threading.Thread(target=run, name="keyring", daemon=True).start()
     with anyio.move_on_after(KEYRING_SECONDS):
-        call = partial(_run_in_thread, action, default)
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+        return await asyncio.wrap_future(future)
     return default
 
 

@@ -112,12 +112,8 @@ class WebApp:
         )
 
     def _token_store(self) -> TokenStore | None:
-        """Return what keeps a token that is added on the page; none over a configured one.
-
-        As with the token of `hf auth login`, it is the owner's, and not for a page of others.
-        """
-        settings = self._settings
-        if not settings.is_private or settings.hub_token is not None:
+        """Return what keeps a token that is added on the page, if its owner can."""
+        if not self._settings.can_add_token:
             return None
         return TokenStore(config_folder() / "token-in-keyring")
 
