@@ -209,6 +209,7 @@
     const { key, shiftKey, target } = event;
     const isInput = target.matches("input");
     if (key === "ArrowDown" || key === "ArrowUp") moveFocus(key === "ArrowDown" ? 1 : -1);
+    else if (key === "Escape") dialog().close(); // a field for searches would only be emptied
     else if (key === "Enter" && (isInput || (shiftKey && target.closest("li")))) {
       const row = isInput ? dialog().querySelector("ul li") : target.closest("li");
       row?.querySelector(shiftKey ? ".all" : ".take").click();
@@ -263,9 +264,15 @@
     else dialog().close();
   };
   window.addEventListener("keydown", onKey, true);
+  let recalledAt = 0;
+  const recallLast = () => {
+    if (Date.now() - recalledAt < DOUBLE_CLICK) return; // Undo would bring back what the first click has filled in
+    recalledAt = Date.now();
+    sd35.raise("recall", {});
+  };
   document.addEventListener("click", ({ target }) => {
     if (target.closest?.("#show-prompts")) openHistory();
-    else if (target.closest?.("#last-settings")) sd35.raise("recall", {});
+    else if (target.closest?.("#last-settings")) recallLast();
   });
 
   Object.assign(sd35, { ask, receiveAnswer, insertText: insert, isInserting: () => isReplacing });
