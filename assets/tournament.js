@@ -11,6 +11,7 @@
   const SESSION_STORAGE = "sd35-tournament";
   const CHOICE_DURATION = 140; // ms in which the chosen image is marked
   const SETTLING_TIME = 120; // ms in which a new pair takes no choice
+  const MIN_WIDE = 860; // pixels
   const RESULTS = ["left", "right", "both"];
 
   // ---- The order --------------------------------------------------------------------------------
@@ -209,14 +210,16 @@
       const pictures = this.pair.map((id) => this.pictures.get(id));
       const columns = sd35.pictures.bestColumns(pictures, view.clientWidth, view.clientHeight, 48);
       view.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
-      view.style.gridTemplateRows = `repeat(${2 / columns}, minmax(0, 1fr) auto)${columns === 2 ? "" : " auto"}`;
-      view.dataset.columns = columns;
+      // With room for them, the choices are between the images' bars.
+      const isWide = columns === 2 && view.clientWidth >= MIN_WIDE;
+      view.style.gridTemplateRows = `repeat(${2 / columns}, minmax(0, 1fr) auto)${isWide ? "" : " auto"}`;
+      view.toggleAttribute("data-wide", isWide);
       this.panes.forEach(({ element }, index) => {
         const [row, column] = columns === 2 ? [1, index + 1] : [2 * index + 1, 1];
         element.style.gridArea = `${row} / ${column}`;
         this.bars[index].style.gridArea = `${row + 1} / ${column}`;
       });
-      this.choices.style.gridArea = `${columns === 2 ? 2 : 5} / 1 / auto / -1`;
+      this.choices.style.gridArea = `${isWide ? 2 : 4 / columns + 1} / 1 / auto / -1`;
       this.zoom.show(this.panes);
     }
 
@@ -263,7 +266,7 @@
       this.pair = null;
       this.dialog.view.dataset.mode = "podium";
       this.dialog.view.removeAttribute("style");
-      delete this.dialog.view.dataset.columns;
+      delete this.dialog.view.dataset.wide;
       this.dialog.element.toggleAttribute("data-podium", true);
       const figures = places.flatMap((ids, index) => {
         const place = places.slice(0, index).flat().length + 1;

@@ -108,6 +108,19 @@ def test_endless_prompt_is_compared_in_part() -> None:
     assert text == "word " * MAX_WORDS + "…"
 
 
+def test_what_long_prompts_have_in_common_is_elided(library: Library) -> None:
+    """Of many words that are the same, those near a difference stand there."""
+    rest = " ".join(f"word{index}" for index in range(200))
+    ids = tuple(
+        add_picture(library, index, prompt=f"a {animal} {rest}").id
+        for index, animal in enumerate(("fox", "owl"))
+    )
+    html = answer_event(library, "", GalleryEvent("compare", ids)).partition("<details>")[0]
+    for part in ("<mark>fox</mark> word0 word1 ", " <i>…</i> ", " word198 word199</span>"):
+        assert part in html
+    assert "word100" not in html.partition('<div class="differences">')[2]
+
+
 def test_comparison_shows_each_value_once_and_escapes_it(library: Library) -> None:
     """A setting that differs has the numbers of its images; the same ones stand apart."""
     prompts = ("a <b>fox</b>", "a <i>fox</i>", "a <b>fox</b>")

@@ -21,6 +21,8 @@ __all__ = ["MAX_DIFF_ENTRIES", "answer", "comparison"]
 MAX_DIFF_ENTRIES: Final = 4  # more images are compared in pairs, by eye
 MAX_VALUE_LENGTH: Final = 400  # of a setting; other programs' may be as long as a book
 
+MAX_COMMON_LENGTH: Final = 240  # between two differences, or before or after one
+
 _PROMPT: Final = "Prompt"
 _PROMPTS: Final = (_PROMPT, "Negative prompt")
 _NONE: Final = Markup("<i>none</i>")
@@ -145,9 +147,18 @@ def _marked(segments: Sequence[Segment]) -> Markup:
 
 def _segment(segment: Segment) -> Markup:
     if segment.is_common:
-        return Markup.escape(segment.text)
+        return _elided(segment.text)
     text = segment.text.rstrip()
     return Markup("<mark>{}</mark>{}").format(text, segment.text[len(text) :])
+
+
+def _elided(text: str) -> Markup:
+    """Return a text that all images have; of a long one, its beginning and its end."""
+    if len(text) <= MAX_COMMON_LENGTH:
+        return Markup.escape(text)
+    beginning = text[: MAX_COMMON_LENGTH // 2].rpartition(" ")[0]
+    end = text[-MAX_COMMON_LENGTH // 2 :].partition(" ")[2]
+    return Markup("{} <i>…</i> {}").format(beginning, end)
 
 
 def _same_settings(settings: dict[str, str]) -> Markup:
