@@ -237,7 +237,9 @@ class SpaceConnector:
                 if not source and is_on_hub(open_space.target):
                     self._open_spaces[space] = open_space._replace(is_outdated=True)
             _, source = self.token_with_source(target)
-            if not source and is_on_hub(target):
+            # A local Space downloads its model with the token.
+            is_refused = isinstance(self.connection.value.error, AccessDeniedError)
+            if not source and (is_on_hub(target) or is_refused):
                 await self._adopt(self._config, ConnectionState(target))
 
     def retry_now(self) -> None:

@@ -111,6 +111,10 @@ class LocalSpace:
         self._crash_count = 0
         self._is_closed = threading.Event()
 
+    def use_token(self, token: str | None) -> None:
+        """Download the model with this token, from the next start of the process on."""
+        self._environment = child_environment(token)
+
     async def start(self, on_wait: OnWait = lambda _: None) -> str:
         """Start the Space unless it runs, wait until it can make images, and return its URL.
 

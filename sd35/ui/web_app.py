@@ -134,18 +134,20 @@ class WebApp:
         model = local_model(target)
         if model is None:
             return await anyio.to_thread.run_sync(self._start_demo_space)
+        settings = self._settings
+        is_named = local_model(settings.space) == model
+        token = settings.space_token if is_named else settings.hub_token
+        token = token or self._job_service.owner_token.value
         if model not in self._local_spaces:
             # Two models wouldn't fit into one GPU.
             await self._stop_local_spaces()
             from sd35.space.child import LocalSpace  # noqa: PLC0415  # as few programs need it
 
-            settings = self._settings
-            is_named = local_model(settings.space) == model
-            token = settings.space_token if is_named else settings.hub_token
-            token = token or self._job_service.owner_token.value
             options = settings.options_of_model(model)
             on_crash = partial(self._job_service.space_connector.restart_local, target)
             self._local_spaces[model] = LocalSpace(model, options, token, on_crash, on_plan=_print)
+        # One that couldn't download its model starts again, and a token may have been added.
+        self._local_spaces[model].use_token(token)
         return await self._local_spaces[model].start(on_wait)
 
     async def _stop_local_spaces(self) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from sd35.core.account import HubAccount, HubQuota
 from sd35.core.errors import QuotaError
-from sd35.core.space_ref import PUBLIC_SPACE
+from sd35.core.space_ref import PUBLIC_SPACE, local_model
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import is_on_hub
@@ -51,6 +51,7 @@ class SpaceAccess:
         can_add_token: whether the visitor has no token, and could add one here.
         can_remove_token: whether the visitor has added one.
         uses_hub_quota: whether the Space is at Hugging Face, where GPU time has a quota.
+        uses_token: whether the Space would get a token, or download its model with it.
         turbo_helps: whether the visitor could use Large Turbo, whose images take less GPU time.
         quota: what Hugging Face says is left; `None` if it doesn't.
         refusal: the Space's last refusal, as long as the queue is paused for it.
@@ -61,6 +62,7 @@ class SpaceAccess:
     can_add_token: bool = False
     can_remove_token: bool = False
     uses_hub_quota: bool = False
+    uses_token: bool = False
     turbo_helps: bool = False
     token: VisitorToken | None = None
     quota: HubQuota | None = None
@@ -86,6 +88,7 @@ def space_access(job_service: JobService, visitor: Visitor) -> SpaceAccess:
         can_add_token=may_add and not has_added and token is None and (is_owner or uses_hub_quota),
         can_remove_token=has_added,
         uses_hub_quota=uses_hub_quota,
+        uses_token=uses_hub_quota or (is_owner and local_model(connection.target) is not None),
         turbo_helps=is_owner and connection.target in {PUBLIC_SPACE, MEDIUM_SPACE},
         token=_shown_token(job_service, visitor, token, source),
         quota=job_service.accounts.facts(token).quota if uses_hub_quota else None,

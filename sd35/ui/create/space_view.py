@@ -76,8 +76,8 @@ def _chip(
     name, *details = names
     ways = [
         *(["turbo"] if access.turbo_helps else []),
-        *(["token"] if access.can_add_token and access.uses_hub_quota else []),
-        *(["change"] if access.can_remove_token and access.uses_hub_quota else []),
+        *(["token"] if access.can_add_token and access.uses_token else []),
+        *(["change"] if access.can_remove_token and access.uses_token else []),
     ]
     # connection.js compares the limits with those that the fields have; space.js asks again for the
     # quota; space.css shows the ways on at a refusal.
