@@ -24,6 +24,7 @@ from gradio import caching, component_meta
 from sd35.core.picture import open_picture
 from sd35.server import gradio_import
 from sd35.server.launch import free_port
+from tests.cli_program import invoke
 
 ROOT = Path(__file__).parent.parent
 LIMIT_SECONDS = 60
@@ -296,11 +297,9 @@ def test_generate_refuses_invalid_values(
 
 def test_another_studio_sees_that_it_is_a_demo(program: Program) -> None:
     """A studio over a studio knows that its images are the demo painter's."""
-    command = [sys.executable, "-m", "sd35", "space", program.address, "--json"]
-    completed = subprocess.run(  # noqa: S603  # our own program
-        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True
-    )
-    description = orjson.loads(completed.stdout)
+    call_infer(program, [" ", "", 7, False, 512, 512, 4.5, 4])  # refused once it is connected
+    _, out, _ = invoke("space", program.address, "--json")
+    description = orjson.loads(out)
     assert description["is_demo"] is True
     assert description["endpoint"] == "infer"
 
@@ -335,49 +334,31 @@ def test_hostile_requests_leave_no_log_entries(program: Program) -> None:
     send_hostile_requests(program.address)
 
 
-def test_port_in_use_is_one_sentence(program: Program, tmp_path: Path) -> None:
-    """The program says which port is in use and what to do, without a traceback."""
-    port = httpx.URL(program.address).port
-    completed = subprocess.run(  # noqa: S603  # our own program
-        [sys.executable, "app.py", "--space", "demo", "--port", str(port)],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
-    assert completed.returncode == 1
-    assert completed.stderr == (
-        f"app.py: Can't listen on 127.0.0.1, port {port}: the port is in use or the address isn't "
-        "local. Choose another --port or --host.\n"
-    )
-    assert not list(tmp_path.glob("sd35-*"))
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--users", "missing.txt"], "Can't read missing.txt: No such file or directory."),
-        (["--auth", "anna"], "Login 1 must have the form name:password."),
-        (["--library", "app.py"], "app.py"),
-    ],
-    ids=["users", "auth", "library"],
-)
 def test_failed_start_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is missing at the start is said in one line, with which the program exits."""
+    port = httpx.URL(program.address).port
+    starts = {
+        ("--users", "missing.txt"): "Can't read missing.txt: No such file or directory.",
+        ("--auth", "anna"): "Login 1 must have the form name:password.",
+        ("--library", "app.py"): "app.py",
+        ("--port", str(port)): (
+            f"Can't listen on 127.0.0.1, port {port}: the port is in use or the address isn't "
+            "local. Choose another --port or --host."
+        ),
+    }
     # In this process, since to import Gradio in one of its own takes seconds.
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name, value in environment(tmp_path, GRADIO_TEMP_DIR=str(tmp_path)).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["app.py", "--space", "demo", *flags])
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path("app.py", run_name="__main__")
-    assert re.fullmatch(rf"app\.py: .*{re.escape(message)}.*", str(ending.value.code))
+    for flags, message in starts.items():
+        monkeypatch.setattr(sys, "argv", ["app.py", "--space", "demo", *flags])
+        with pytest.raises(SystemExit) as ending:
+            runpy.run_path("app.py", run_name="__main__")
+        assert re.fullmatch(rf"app\.py: .*{re.escape(message)}.*", str(ending.value.code)), flags
 
 
 def test_program_runs_without_its_public_link_until_ctrl_c(tmp_path: Path) -> None:
