@@ -33,6 +33,8 @@ PASSWORD_FILE = Path("users.txt")
 def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # What a hash costs isn't under test here.
+    monkeypatch.setattr(hash_password, "__defaults__", (CHEAP_HASHER,))
 
 
 def invoke_user(*arguments: str, stdin: str | bytes = "") -> CliResult:
@@ -44,7 +46,8 @@ def make_account(name: str) -> Account:
 
 
 def can_log_in(name: str, password: str, file: Path = PASSWORD_FILE) -> bool:
-    return CredentialStore(password_file=file).verify(name, password) is not None
+    store = CredentialStore(password_file=file, hasher=CHEAP_HASHER)
+    return store.verify(name, password) is not None
 
 
 def visible_files() -> list[str]:
