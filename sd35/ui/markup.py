@@ -7,6 +7,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from markupsafe import Markup
@@ -55,6 +56,8 @@ def facts(texts: Iterable[str]) -> Markup:
     return concat(Markup("<span>{}</span>").format(text) for text in texts)
 
 
+# Escaping takes most of the time of an update, and a queue has the same buttons for minutes.
+@lru_cache(maxsize=2000)
 def action_button(action: str, text: str, job_id: str = "", label: str = "") -> Markup:
     """Return a button that runs an action of `queue_actions`; `label` names one with a symbol."""
     return Markup('<button type="button" data-action="{}" data-id="{}"{}>{}</button>').format(

@@ -86,6 +86,8 @@ class JobView:
     _job: Job | None = None
     _recent_entries: Sequence[Entry] = ()
     _recent_key: object = None
+    _recent_html: str = ""
+    _recent_html_key: object = None
     _entries: Sequence[Entry] = ()
     _entries_key: object = None
     _sent_previews: _SentPreviews = field(default_factory=_SentPreviews)
@@ -106,7 +108,7 @@ class JobView:
             estimates.queue_seconds(self.visitor), estimates.remaining_seconds
         )
         queue_html = queue_view.queue_panel(self.visitor_queue, job, limits_text, times)
-        recent_html = queue_view.recent_pictures(self._recent_entries, {cell.id for cell in cells})
+        recent_html = self._recent_pictures(frozenset(cell.id for cell in cells))
         if job is None:
             panel = job_panel.missing_panel() if self.focus.job_id else job_panel.idle_panel()
             self.focus = Focus()
@@ -126,6 +128,14 @@ class JobView:
             recent_html,
             stage_json(stage, {} if shows_image else self._sent_previews.select_new(cells)),
         )
+
+    def _recent_pictures(self, shown_ids: frozenset[str]) -> str:
+        """Return the recent images, which seldom change."""
+        key = self._recent_key, shown_ids
+        if key != self._recent_html_key:
+            self._recent_html_key = key
+            self._recent_html = queue_view.recent_pictures(self._recent_entries, shown_ids)
+        return self._recent_html
 
     def _shows_set(self, cells: Sequence[Cell]) -> bool:
         return len(cells) > 1 and (self.focus.shows_set or not self.focus.is_pinned)
