@@ -568,6 +568,8 @@ def test_reload_keeps_job_and_form(page: Page, servers: PageServers) -> None:
     page.get_by_label("number input for Guidance scale").fill("3.5")
     page.get_by_label("Seed", exact=True).fill("4242")
     page.get_by_label("Random seed").uncheck()
+    page.get_by_role("button", name="More images per prompt").click()
+    page.get_by_label("One prompt per line").check()
     servers.generator.release()
     expect(page.locator("#panel [data-status=completed]")).to_be_visible()
     page.reload()
@@ -588,6 +590,8 @@ def expect_form(page: Page) -> None:
     expect(page.get_by_label("number input for Guidance scale")).to_have_value("3.5")
     expect(page.get_by_label("Seed", exact=True)).to_have_value("4242")
     expect(page.get_by_label("Random seed")).not_to_be_checked()
+    expect(page.locator("#batch-count")).to_have_text("×2")
+    expect(page.get_by_label("One prompt per line")).to_be_checked()
 
 
 def test_numbers_are_never_changed_silently(page: Page, servers: PageServers) -> None:
