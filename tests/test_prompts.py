@@ -463,6 +463,17 @@ def test_press_makes_count_images_of_each_prompt() -> None:
     assert plan("{a|b}", is_literal=True) == [("{a|b}", 7)]
 
 
+def test_choices_in_order_follow_the_images() -> None:
+    """Of `@`, each image gets the next option; those of `!` are combined with one another."""
+    cycle = [prompt for prompt, _ in plan("{@a|b|c} {@x|y}", count=6)]
+    assert cycle == ["a x", "b y", "c x", "a y", "b x", "c y"]
+    combined = [prompt for prompt, _ in plan("{!a|b|c} {!x|y} {~z}", count=6)]
+    assert sorted(combined) == ["a x z", "a y z", "b x z", "b y z", "c x z", "c y z"]
+    assert [Template("__@season__", Wildcards()).sample(5, index) for index in range(3)] == [
+        *("summer", Template("{autumn|fall}").sample(5), "winter"),
+    ]
+
+
 def test_random_press_is_what_was_shown() -> None:
     """The same draw gives the same seeds and prompts, whatever the seed of the form would be."""
     images = plan("{a|b|c|d}", seed=None, count=8)

@@ -4,6 +4,7 @@ The syntax is that of sd-dynamic-prompts, as its syntax guide documents it.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 __all__ = [
     "Assignment",
@@ -12,6 +13,7 @@ __all__ = [
     "Literal",
     "Node",
     "Option",
+    "Order",
     "Sequence",
     "Variable",
     "Wildcard",
@@ -23,6 +25,18 @@ class Literal:
     """Text that stays as it is."""
 
     text: str
+
+
+class Order(Enum):
+    """Sampler of a choice: which options the images of a set get, one after another.
+
+    `CYCLE` is the next option for each image; `COMBINATIONS` also combines with the others of its
+    kind.
+    """
+
+    RANDOM = "~"
+    CYCLE = "@"
+    COMBINATIONS = "!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,7 @@ class Choice:
     options: tuple[Option, ...]
     bounds: Bounds
     position: int
+    order: Order = Order.RANDOM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +86,7 @@ class Wildcard:
     pattern: str
     arguments: tuple[Assignment, ...]
     position: int
+    order: Order = Order.RANDOM
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from sd35.prompts.nodes import (
     Literal,
     Node,
     Option,
+    Order,
     Sequence,
     Variable,
     Wildcard,
@@ -49,6 +50,7 @@ _BOUNDS: Final = re.compile(
     r"\s*(?:(?P<exact>\d{1,1000})|(?P<lower>\d{0,1000})-(?P<upper>\d{0,1000}))\s*\$\$"
     r"(?:(?P<separator>[^${}]{0,1000})\$\$)?"
 )
+_ORDER: Final = re.compile(r"\s*(?P<order>[~@!])")
 _WEIGHT: Final = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})::")
 _ARGUMENT: Final = re.compile(rf"\s*(?P<name>{_NAME})\s*=(?P<immediate>!?)")
 
@@ -156,6 +158,7 @@ class _Parser:
         return self._parse_variable(token, depth + 1)
 
     def _parse_choice(self, opening: re.Match[str], depth: int) -> Choice:
+        order = self._parse_order()
         bounds = self._parse_bounds()
         options: list[Option] = []
         end: re.Match[str] | None = None
@@ -169,7 +172,15 @@ class _Parser:
             is_padded = bounds is not None or has_space
             sequence = _strip_end(_strip_start(sequence), is_padded=is_padded)
             options.append(Option(weight, sequence))
-        return Choice(tuple(options), bounds or Bounds(), self._offset + opening.start())
+        position = self._offset + opening.start()
+        return Choice(tuple(options), bounds or Bounds(), position, order)
+
+    def _parse_order(self) -> Order:
+        match = _ORDER.match(self._text, self._position)
+        if match is None:
+            return Order.RANDOM
+        self._position = match.end()
+        return Order(match["order"])
 
     def _parse_bounds(self) -> Bounds | None:
         match = _BOUNDS.match(self._text, self._position)
@@ -208,7 +219,11 @@ class _Parser:
             elif token["arguments"]:
                 raise self._error("A value for a wildcard looks like (name=value)", start)
             start += len(text) + 1
-        return Wildcard(token["pattern"], tuple(arguments), self._offset + token.start())
+        position = self._offset + token.start()
+        order, pattern = Order.RANDOM, token["pattern"]
+        if pattern[0] in {order.value for order in Order} and len(pattern) > 1:
+            order, pattern = Order(pattern[0]), pattern[1:]
+        return Wildcard(pattern, tuple(arguments), position, order)
 
     def _unclosed(self, opening: re.Match[str]) -> TemplateError:
         hint = r"Add } to close it, or write \{ for a brace."

@@ -208,10 +208,10 @@ class _Planner:
                 offset = 0
                 first_seed = self._first_seed()
             for text in self._plan.texts(source):
-                for _ in range(self._plan.count):
+                for number in range(self._plan.count):
                     following_seed = _seed_after(first_seed, offset, self._limits)
                     try:
-                        yield self._request(source, text, first_seed, following_seed)
+                        yield self._request(source, text, number, (first_seed, following_seed))
                     except InvalidRequestError as error:
                         raise self._prompt_error(index, error) from error
                     offset += 1
@@ -221,15 +221,16 @@ class _Planner:
         return error if len(sources) == 1 else PromptError.of(index, sources[index].text, error)
 
     def _request(
-        self, source: PromptSource, text: str | None, first_seed: int, following_seed: int
+        self, source: PromptSource, text: str | None, number: int, seeds: tuple[int, int]
     ) -> PlannedRequest:
+        first_seed, following_seed = seeds
         policy = self._plan.policy
         seed = self._random_seed() if policy is SeedPolicy.RANDOM else following_seed
         if text is None:
             assert source.template is not None
             # With one seed for all images, their prompts still differ.
             prompt_seed = following_seed if policy is SeedPolicy.FIXED else seed
-            text = source.template.sample(prompt_seed)
+            text = source.template.sample(prompt_seed, number)
         resolved = self._style(text, source)
         request = self._resolve(resolved.prompt, resolved.negative_prompt)
         image_seed = first_seed if policy is SeedPolicy.FIXED else seed

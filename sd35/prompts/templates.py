@@ -13,7 +13,17 @@ from random import Random
 from typing import Final, Protocol
 
 from sd35.core.errors import TemplateError
-from sd35.prompts.nodes import Assignment, Choice, Literal, Node, Sequence, Variable, Wildcard
+from sd35.prompts.nodes import (
+    Assignment,
+    Choice,
+    Literal,
+    Node,
+    Option,
+    Order,
+    Sequence,
+    Variable,
+    Wildcard,
+)
 from sd35.prompts.parser import parse_template
 from sd35.prompts.resolution import Budget, Frame, Resolver, Selection, WildcardSource
 from sd35.prompts.wildcards import NO_WILDCARDS
@@ -51,14 +61,16 @@ class Template:
         counter = _Counter(self._resolver, Budget(MAX_WORK, total_budget))
         self.count = counter.sequence(self._sequence, Frame())
 
-    def sample(self, seed: int) -> str:
+    def sample(self, seed: int, index: int = 0) -> str:
         """Return a random prompt; the same seed gives the same one.
+
+        The index of the image counts for choices that aren't random, such as `{@red|blue}`.
 
         Raises:
             TemplateError: the prompt is too long, or takes too much work.
         """
         budget = Budget(MAX_WORK, self._total_budget)
-        sampler = _Sampler(self._resolver, Random(seed), budget)  # noqa: S311  # no secret
+        sampler = _Sampler(self._resolver, Random(seed), budget, index)  # noqa: S311  # no secret
         return _tidy(sampler.sequence(self._sequence, Frame()))
 
     def combinations(self) -> Iterator[str]:
@@ -142,10 +154,12 @@ class _Counter:
 class _Sampler:
     """Maker of one random result."""
 
-    def __init__(self, resolver: Resolver, random: Random, budget: Budget) -> None:
+    def __init__(self, resolver: Resolver, random: Random, budget: Budget, index: int) -> None:
         self._resolver = resolver
         self._random = random
         self._budget = budget
+        self._index = index
+        self._rest = index  # of which each choice that combines with others takes its part
 
     def sequence(self, nodes: Sequence, frame: Frame) -> str:
         """Return a random result of a sequence."""
@@ -162,23 +176,38 @@ class _Sampler:
                 case Variable():
                     texts.append(self.sequence(*self._resolver.variable(node, frame)))
                 case Choice() | Wildcard():
-                    texts.append(self._selection(self._resolver.selection(node, frame)))
+                    selection = self._resolver.selection(node, frame)
+                    texts.append(self._selection(selection, _order(node)))
                 case Literal(text=text):
                     texts.append(text)
         return _checked("".join(texts))
 
-    def _selection(self, selection: Selection) -> str:
+    def _selection(self, selection: Selection, order: Order) -> str:
         self._budget.spend(len(selection.options) * selection.upper // 100)
+        options = (
+            self._random_options(selection)
+            if order is Order.RANDOM
+            else self._options_in_order(selection, order)
+        )
+        texts = [self.sequence(option.sequence, selection.frame) for option in options]
+        return selection.separator.join(filter(None, texts))
+
+    def _options_in_order(self, selection: Selection, order: Order) -> Iterator[Option]:
+        count = len(selection.options)
+        start = self._index
+        if order is Order.COMBINATIONS:
+            self._rest, start = divmod(self._rest, count)
+        for offset in range(selection.lower):
+            yield selection.options[(start + offset) % count]
+
+    def _random_options(self, selection: Selection) -> Iterator[Option]:
         size = selection.lower
         if selection.upper > size:
             # Of Random only random() is documented to give the same numbers in every version.
             size += int(self._random.random() * (selection.upper - size + 1))
         options = list(selection.options)
-        texts = []
         for _ in range(size):
-            option = options.pop(self._pick([option.weight for option in options]))
-            texts.append(self.sequence(option.sequence, selection.frame))
-        return selection.separator.join(filter(None, texts))
+            yield options.pop(self._pick([option.weight for option in options]))
 
     def _pick(self, weights: list[float]) -> int:
         """Return the index of a random weight."""
@@ -188,6 +217,15 @@ class _Sampler:
             if position < 0:
                 return index
         return len(weights) - 1  # rounding
+
+
+def _order(node: Choice | Wildcard) -> Order:
+    """Return the order of a choice, or that of the only wildcard in it."""
+    match node:
+        case Choice(order=Order.RANDOM, options=(Option(sequence=(Wildcard(order=order),)),)):
+            return order
+        case _:
+            return node.order
 
 
 class _Texts(Protocol):
