@@ -5,6 +5,7 @@
   const STORAGE_KEY = "sd35-grid";
   const ASK_DELAY = 250; // ms after the last change
   const ANSWER_TIME = 8000; // ms, after which the server is asked once more
+  const DOUBLE_CLICK_GUARD = 1000; // ms
   const MAX_TEXT = 20000; // the server takes no more
   const SHOWN_COLUMNS = 8;
   const SHOWN_ROWS = 6;
@@ -28,6 +29,7 @@
   let requestId = 0; // of the newest question
   let askTimer = 0;
   let answerTimer = 0;
+  let pressedAt = 0;
   let opener = null; // gets the focus back
 
   const panel = () => document.getElementById("grid-panel");
@@ -268,6 +270,17 @@
     true,
   );
   document.addEventListener("click", (event) => event.target.closest?.("#open-grid") && sd35.openGrid());
+  // The second click of a double click on the button would hit what the panel has covered.
+  window.addEventListener(
+    "click",
+    (event) => {
+      if (event.detail < 2 || Date.now() - pressedAt > DOUBLE_CLICK_GUARD) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    },
+    true,
+  );
+  window.addEventListener("hashchange", close); // to the other tab
 
   Object.assign(sd35, {
     // With these columns and rows, if they are given: { kind, text }.
@@ -303,6 +316,7 @@
     pressGrid(values) {
       if (panel() === null || !canPress()) return [];
       sd35.addGrid(values, enteredAxes(), plan.image_count);
+      pressedAt = Date.now();
       close();
       return [];
     },

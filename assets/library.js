@@ -12,6 +12,7 @@
   const STALE_GRID_DELAY = 400; // ms in which a newer answer may still arrive
   const MAX_STALE_RETRIES = 3;
   const SCAN_POLL_INTERVAL = 1500; // ms
+  const SET_POLL_INTERVAL = 3000; // ms: images of the set that is shown are still to come
   const KEY_REPEAT_LIMIT = 1500; // ms in which the same image isn't requested again
   const DOUBLE_CLICK_GUARD = 1000; // ms after a deletion, or after a button that leads to the other tab
   const DELETION_INTERVAL = 400; // ms: the second press of a key or finger doesn't count as a double click
@@ -40,6 +41,7 @@
     deletions: [], // ids of each deletion that Ctrl+Z can still undo, the newest last
     // Grid
     isTrash: false,
+    setTimer: 0,
     newestGrid: { query: null, html: "" }, // to put back if an older answer replaces it
     retries: { query: "", count: 0 },
   };
@@ -61,6 +63,7 @@
   const fieldsQuery = () =>
     `${one("#filter input:checked")?.value ?? "All"}|${one("#search :is(input, textarea)")?.value ?? ""}`;
   const gridQuery = () => one("#grid .answer")?.dataset.query ?? null;
+  const isSetPending = () => one("#grid .set-sheet[data-pending]") !== null;
   const isGridStale = () => gridQuery() !== null && gridQuery() !== fieldsQuery();
 
   // ---- The server -------------------------------------------------------------------------------
@@ -165,6 +168,11 @@
     }
     followAddressIds();
   };
+  // An interval: of an answer that is the same as the last one, Gradio tells nothing.
+  const pollSet = () => {
+    const isVisible = state.tab === "library" && document.visibilityState === "visible" && viewerIds() === null;
+    if (isVisible && isSetPending()) sendEvent("page");
+  };
   const leave = () => {
     state.leftAt = Date.now();
     location.hash = "#create";
@@ -224,6 +232,8 @@
       if (grid()?.dataset.scope === "scanning") {
         setTimeout(() => state.tab === "library" && sendEvent("page"), SCAN_POLL_INTERVAL);
       }
+      clearInterval(state.setTimer);
+      if (isSetPending()) state.setTimer = setInterval(pollSet, SET_POLL_INTERVAL);
       if (isGridStale()) setTimeout(() => dispatch("stale grid waited"), STALE_GRID_DELAY);
       else if (isAddressOurs() && address(addressIds()) !== location.pathname + location.search + location.hash) {
         history.replaceState(history.state, "", address(addressIds()));

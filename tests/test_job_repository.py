@@ -399,6 +399,7 @@ def test_sheet_of_a_grid_has_all_its_cells(library: Library, repository: JobRepo
         for row in sheet.rows
     ] == [["p0", "p1"], ["Failed", "No image"], ["p4", "Deleted"]]
     assert [cell.job_id for cell in sheet.rows[1]] == ["failed", ""]
+    assert not any(cell.is_pending for cell in sheet.cells)
     assert load_sheet(library, "-grid", BOB) is None
     assert load_sheet(library, "") is None
 

@@ -86,5 +86,6 @@ def _job_members(jobs: tuple[JobRecord, ...]) -> Iterator[SheetMember]:
             note=note,
             detail=f"{job.error_message} {job.error_remedy}".strip(),
             job_id=job.id if job.status.is_final else "",
+            is_pending=not job.status.is_final,
         )
         yield SheetMember(cell, job.origin.set_index, job.origin.axes)

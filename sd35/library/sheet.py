@@ -45,6 +45,7 @@ class SheetCell:
         note: such as `Failed`; empty if there is an image.
         detail: a sentence about the note.
         job_id: the job that failed, which can be retried.
+        is_pending: whether the image is still to come.
     """
 
     caption: str = ""
@@ -52,6 +53,7 @@ class SheetCell:
     note: str = ""
     detail: str = ""
     job_id: str = ""
+    is_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,11 @@ def set_page(loaded: LibrarySheet, problems: Sequence[str], message: Markup) -> 
         for name, value in sheet.facts
         if value != sheet.title
     )
-    body = Markup('<section class="set-sheet"><h2>{}</h2><dl>{}</dl>{}</section>').format(
-        sheet.title or "Images", facts, _table(loaded) if sheet.columns else _list(loaded)
+    body = Markup('<section class="set-sheet"{}><h2>{}</h2><dl>{}</dl>{}</section>').format(
+        Markup(" data-pending") if any(cell.is_pending for cell in sheet.cells) else "",
+        sheet.title or "Images",
+        facts,
+        _table(loaded) if sheet.columns else _list(loaded),
     )
     return grid(
         "shown",
