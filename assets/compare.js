@@ -208,7 +208,9 @@
       if (event.isComposing || !element.open) return;
       const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
       if (event.key !== "Escape" && event.key !== "Tab") event.stopImmediatePropagation(); // not for the page below
-      if (!hasModifier && !isTextField(event.target) && onKey(event)) event.preventDefault();
+      const isHeldOnButton = event.repeat && event.key === "Enter" && event.target.closest("button") !== null;
+      const isUsed = !hasModifier && !isTextField(event.target) && onKey(event);
+      if (isUsed || isHeldOnButton) event.preventDefault();
     };
     const close = () => {
       if (!element.isConnected) return;
@@ -258,7 +260,7 @@
     announcer = status;
     if (deletion === null) hideToast();
     else if (toast !== null) element.append(toast);
-    current = { element, view, aside, tools, heading, head, close, during, showNote, isBusy: () => isBusy };
+    current = { element, view, aside, tools, heading, close, during, showNote, isBusy: () => isBusy };
     return current;
   };
 

@@ -163,6 +163,8 @@
     showPair(pair) {
       const { build, button, key, buildPane, announce } = sd35.pictures;
       const sides = ["left", "right"];
+      const focused = document.activeElement;
+      const focusedSide = this.bars?.findIndex((bar) => bar.contains(focused)) ?? -1;
       this.pair = pair;
       this.dialog.view.dataset.mode = "grid";
       this.dialog.element.toggleAttribute("data-podium", false);
@@ -179,10 +181,10 @@
       });
       const choices = build("div", { className: "choices" }, this.undoButton, this.bothButton, this.finishButton);
       this.choices = choices;
-      const focused = document.activeElement;
       this.dialog.view.replaceChildren(...this.panes.map(({ element }) => element), ...this.bars, choices);
-      // A new pair has new buttons: the keys go on.
-      if (focused?.isConnected) focused.focus();
+      // A new pair has new buttons.
+      if (focusedSide >= 0) this.bars[focusedSide].querySelector("button").focus();
+      else if (focused?.isConnected) focused.focus();
       else this.dialog.element.focus();
       this.zoom.fit();
       this.layOut();
