@@ -10,7 +10,7 @@
 
   const GAP = 10; // px between two cells, as in stage.css
   const LABEL_HEIGHT = 22; // px
-  const MIN_CELL_SIDE = 104; // px: with smaller cells, the sheet scrolls
+  const MIN_CELL_SIDE = 96; // px: with smaller cells, the sheet scrolls
   const THUMBNAIL_SIDE = 320; // px
 
   let stage = { mode: null, focus: "", isPinned: false, isBehind: false, columns: 0, cells: [], previews: {} };
