@@ -171,8 +171,9 @@
     // From the end: the places of the others stay as they are.
     for (const syntax of [...syntaxes].reverse()) {
       const field = fieldOf(syntax);
-      const start = sliceOf(field.value, 0, syntax.start).length;
-      if (!field.value.startsWith(syntax.text, start)) continue; // it was changed meanwhile
+      let start = sliceOf(field.value, 0, syntax.start).length;
+      if (!field.value.startsWith(syntax.text, start)) start = field.value.lastIndexOf(syntax.text); // it was moved meanwhile
+      if (start < 0) continue;
       field.focus();
       field.setSelectionRange(start, start + syntax.text.length);
       // As if it was typed, so that Ctrl+Z undoes it.
@@ -181,9 +182,10 @@
     }
   };
   const MAX_NAMED = 3;
-  const createSyntax = (syntax) => {
+  // The rows stay while the text around the syntax changes, and with it the places.
+  const createSyntax = (syntax, index) => {
     const name = create("code", { textContent: syntax.text.length > 40 ? `${syntax.text.slice(0, 39)}…` : syntax.text });
-    const button = createLink("Remove", () => remove([syntax]));
+    const button = createLink("Remove", () => remove(plan.syntaxes.slice(index, index + 1)));
     button.ariaLabel = `Remove ${syntax.text}`;
     return create("li", {}, create("span", {}, name, ` ${syntax.reason}`), button);
   };
@@ -192,7 +194,7 @@
     const rows = syntaxes.slice(0, MAX_NAMED).map(createSyntax);
     if (syntaxes.length > 1) {
       const rest = syntaxes.length > MAX_NAMED ? `${syntaxes.length - MAX_NAMED} more. ` : "";
-      rows.push(create("li", {}, rest, createLink(`Remove all ${syntaxes.length}`, () => remove(syntaxes))));
+      rows.push(create("li", {}, rest, createLink(`Remove all ${syntaxes.length}`, () => remove(plan.syntaxes))));
     }
     replaceIfChanged(byId("syntax-list"), rows);
   };

@@ -222,10 +222,12 @@ def test_twelve_images_take_two_edits_and_one_press(
     assert [request.prompt for request in requests] == prompts
     assert [f"seed {request.seed}" for request in requests] == seeds
     expect(items.first).not_to_contain_text(seeds[0])  # the next press has others
+    prompt.press("Control+Home")
+    page.keyboard.type("12 ")
     page.get_by_role("button", name="Remove (dog:1.3)").click()
-    expect(prompt).to_have_value("wait: a cat\na {red|blue} fox\na dog\nan owl")
+    expect(prompt).to_have_value("12 wait: a cat\na {red|blue} fox\na dog\nan owl")
     page.keyboard.press("Control+z")
-    expect(prompt).to_have_value("wait: a cat\na {red|blue} fox\na (dog:1.3)\nan owl")
+    expect(prompt).to_have_value("12 wait: a cat\na {red|blue} fox\na (dog:1.3)\nan owl")
 
 
 PRESS_FIRST_STOP_JS = """() => new Promise(resolve => {
