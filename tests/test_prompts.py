@@ -638,6 +638,15 @@ def test_cells_differ_only_along_their_axes() -> None:
     assert len({cell.request.prompt for cell in cells}) == 1
 
 
+def test_long_templates_make_no_endless_work() -> None:
+    """A long template is evaluated once for a grid, and not for hundreds of prompts."""
+    prompt = "red " + "{a|b}" * 900
+    assert len(grid_requests(("seed", "1-20"), ("steps", "1-20"), prompt=prompt)) == 400
+    values = ",".join(f"v{index}" for index in range(99))
+    with pytest.raises(InvalidRequestError, match="too long for so many values"):
+        grid_requests(("prompt", f"red,{values}"), prompt=prompt)
+
+
 def test_prompt_parts_are_replaced_as_in_automatic1111() -> None:
     """The first value of a prompt part is what the others replace, everywhere, and at once."""
     cells = grid_requests(

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 MAX_CELLS: Final = 400
+MAX_EVALUATED_CHARACTERS: Final = 150_000  # of all different prompts: a template takes time
 
 AXIS_FIELDS: Final = ("columns", "rows")  # of `FieldError`
 
@@ -179,7 +180,8 @@ class _Planner:
         self._source = source
         self._limits = limits
         self._substitute = _substitution(grid, source.request)
-        self._prompts: dict[str, str] = {}
+        self._prompts: dict[str, tuple[str, bool]] = {}
+        self._character_count = 0
 
     def cell(self, values: Sequence[AxisValue]) -> PlannedRequest:
         """Return the cell of these values, one of each axis."""
@@ -232,19 +234,26 @@ class _Planner:
         ]
         text = self._substitute(request.prompt, parts)
         negative_prompt = self._substitute(request.negative_prompt, parts)
-        is_template = not self._source.is_literal and has_template_syntax(text)
-        prompt = self._sample(text) if is_template else text
+        if text not in self._prompts:
+            self._prompts[text] = self._evaluate(text)
+        prompt, is_template = self._prompts[text]
         resolved = resolve_prompt(prompt, negative_prompt, styles, text if is_template else "")
         # A style is no reason to refuse a Space; the user's own negative prompt is.
         negative = resolved.negative_prompt if self._limits.negative_prompt else negative_prompt
         styled_request = replace(request, prompt=resolved.prompt, negative_prompt=negative)
         return styled_request, resolved.origin
 
-    def _sample(self, text: str) -> str:
-        if text not in self._prompts:
-            template = Template(text, self._source.wildcards)
-            self._prompts[text] = template.sample(self._source.request.seed)
-        return self._prompts[text]
+    def _evaluate(self, text: str) -> tuple[str, bool]:
+        """Return the prompt of a text, and whether the text is a template."""
+        if self._source.is_literal:
+            return text, False
+        self._character_count += len(text)
+        if self._character_count > MAX_EVALUATED_CHARACTERS:
+            message = "The prompt is too long for so many values."
+            raise InvalidRequestError(message, "Use a shorter prompt, or fewer values.")
+        if not has_template_syntax(text):
+            return text, False
+        return Template(text, self._source.wildcards).sample(self._source.request.seed), True
 
     def _cell_error(
         self, error: InvalidRequestError, values: Sequence[AxisValue]
