@@ -67,12 +67,14 @@ def download_zip(browser: httpx.Client, *ids: str) -> httpx.Response:
     return browser.post("/studio/zip", data={"ids": ",".join(ids)})
 
 
-def send_gallery_event(browser: VisitorBrowser, action: str, *ids: str) -> str:
+def send_gallery_event(
+    browser: VisitorBrowser, action: str, *ids: str, listener: str = "_on_event"
+) -> str:
     """Send an event as the page does, and return the HTML of the grid and the viewer."""
     dependencies = browser.get("/config").json()["dependencies"]
-    fn_index = next(d["id"] for d in dependencies if d["api_name"] == "_on_event")
+    fn_index = next(d["id"] for d in dependencies if d["api_name"] == listener)
     payload = {
-        "data": ["", "All"],
+        "data": ["", "All"] if listener == "_on_event" else [],
         "event_data": {"action": action, "ids": ids},
         "fn_index": fn_index,
         "session_hash": "session",
@@ -153,6 +155,11 @@ def test_library_tab_shows_and_changes_only_own_images(
     for action in ("star", "trash", "page"):
         assert "No images yet" in send_gallery_event(bob, action, entry.id)
     assert "Image not found" in send_gallery_event(bob, "open", entry.id)
+    own = add_lighthouse(server, bob)
+    for action in ("compare", "star", "trash"):
+        html = send_gallery_event(bob, action, own.id, entry.id, listener="_on_comparison")
+        assert entry.id not in html
+        assert "1 image" in html, "it isn't said that one is missing"
     assert server.library.get(entry.id) == entry
 
 

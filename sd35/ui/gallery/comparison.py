@@ -30,10 +30,10 @@ class Comparison:
         self._library = library
         component = event_component("", "comparison", "comparison_event", binder="bindComparison")
         component.comparison_event(
-            self._on_event, None, component, trigger_mode="multiple", **LISTENER_OPTIONS
+            self._on_comparison, None, component, trigger_mode="multiple", **LISTENER_OPTIONS
         )
 
-    async def _on_event(
+    async def _on_comparison(
         self,
         request: gr.Request,
         event: gr.EventData = None,  # Gradio passes none if the browser sent no data
