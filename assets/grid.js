@@ -95,6 +95,7 @@
     text.placeholder = kind?.example ?? "";
     fieldset.querySelector(".values").hidden = kind === undefined;
     fieldset.querySelector(".hint").textContent = kind?.hint ?? "One line of images, without rows.";
+    find("[data-action=swap]").hidden = axes[1].kind === "";
     const picker = fieldset.querySelector("details");
     picker.hidden = axis.kind !== "style";
     if (axis.kind === "style") renderPicker(picker, axis);
@@ -228,7 +229,6 @@
   const actions = {
     close,
     swap: () => {
-      if (axes[1].kind === "") return;
       axes.reverse();
       render();
       change(0);

@@ -638,8 +638,9 @@ def test_cells_differ_only_along_their_axes() -> None:
     assert len({cell.request.prompt for cell in cells}) == 1
 
 
-def test_long_templates_make_no_endless_work() -> None:
+def test_long_templates_make_no_endless_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long template is evaluated once for a grid, and not for hundreds of prompts."""
+    monkeypatch.setattr("sd35.prompts.grids.MAX_EVALUATED_CHARACTERS", 10_000)
     prompt = "red " + "{a|b}" * 900
     assert len(grid_requests(("seed", "1-20"), ("steps", "1-20"), prompt=prompt)) == 400
     values = ",".join(f"v{index}" for index in range(99))
