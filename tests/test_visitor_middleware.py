@@ -214,6 +214,19 @@ def test_program_without_cookies_gets_its_images(
     assert ann.http.get(guessed_url).status_code == 404
 
 
+def test_page_without_cookies_makes_one_image_at_a_time(servers: dict[str, AppServer]) -> None:
+    """A visitor whose browser keeps no cookie has no queue in which a set could be shown."""
+    values = [*FORM_VALUES[:-1], '{"count": 2}']
+    with BrowserSession(servers["open"].address) as visit:
+        plan = visit.run("plan", values, {"action": "plan", "batch": values[-1]})[0]
+        event = {"submissions": [{"key": "a" * 32, "values": values}]}
+        [outcome] = orjson.loads(visit.run("submit", [""], event)[0])
+        assert not visit.http.cookies
+    assert "Without cookies" in plan
+    assert outcome["status"] == "rejected"
+    assert "Without cookies" in outcome["reason"]
+
+
 def test_api_call_with_a_cookie_belongs_to_its_visitor(
     ann: BrowserSession, bob: BrowserSession
 ) -> None:
