@@ -119,6 +119,7 @@
     panel().scrollTop = scrollTop;
     const next = panel().querySelector("[data-remove-token], #space-token") ?? panel().querySelector("[data-close]");
     next.focus({ preventScroll: true });
+    (next.closest("section") ?? next).scrollIntoView({ block: "nearest" });
   };
 
   document.addEventListener("click", ({ target }) => {
