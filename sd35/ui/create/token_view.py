@@ -70,9 +70,11 @@ def _quota(quota: HubQuota) -> Markup:
         text = Markup("{} of {} left").format(
             format_duration(quota.remaining_seconds), format_duration(quota.total_seconds)
         )
+        percentage = min(100, round(100 * quota.remaining_seconds / quota.total_seconds))
         meter = Markup(
-            '<meter min="0" max="{:g}" value="{:g}" aria-label="GPU time left"></meter>'
-        ).format(quota.total_seconds, quota.remaining_seconds)
+            '<div class="bar" role="meter" aria-label="GPU time left" aria-valuemin="0" '
+            'aria-valuemax="100" aria-valuenow="{0}"><i style="width:{0}%"></i></div>'
+        ).format(percentage)
     reset = EMPTY_HTML
     if quota.resets_at is not None:
         reset = Markup(", resets {}").format(day_time(quota.resets_at))
