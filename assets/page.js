@@ -22,6 +22,18 @@
     }
   }
 
+  // Gradio has a timer in each component that waits for an answer, and one that its first screen leaves behind. They ask for
+  // each frame that the screen can show, for a text that is hidden, which takes up to a tenth of a core.
+  const { requestAnimationFrame } = window;
+  const TIMER_INTERVAL = 1000; // ms
+  const isTimer = (callback) => {
+    const text = String(callback);
+    return text.length < 100 && text.includes("(performance.now()-");
+  };
+  const requestFrame = (callback) =>
+    isTimer(callback) ? setTimeout(callback, TIMER_INTERVAL) : requestAnimationFrame.call(window, callback);
+  if (window.gradio_config !== undefined) window.requestAnimationFrame = requestFrame; // not on another site's page
+
   const byId = (id) => document.getElementById(id);
   const isShown = (element) => element !== null && element.offsetParent !== null;
   const press = (id) => {
@@ -149,8 +161,13 @@
   notifyButton.type = "button";
   notifyButton.className = "notify";
   notifyButton.textContent = "Notify me when done";
-  notifyButton.onclick = () => Notification.requestPermission().then(() => notifyButton.remove());
+  notifyButton.onclick = async () => {
+    await Notification.requestPermission();
+    isButtonNeeded = canAskPermission();
+    if (!isButtonNeeded) notifyButton.remove();
+  };
   const canAskPermission = () => "Notification" in window && Notification.permission === "default";
+  let isButtonNeeded = false;
 
   const notify = (text) => {
     if ("Notification" in window && Notification.permission === "granted" && document.visibilityState === "hidden") {
@@ -199,7 +216,9 @@
         notify(unseen.completed === 1 ? "Your image is ready" : `${unseen.completed} images ready`);
     }
     isFirstQueue = false;
-    const isButtonNeeded = current.remaining > 0 && canAskPermission();
+    const isRunning = current.remaining > 0;
+    // Browsers take long to tell, so not with each update.
+    if (isRunning !== counts.remaining > 0) isButtonNeeded = isRunning && canAskPermission();
     if (isButtonNeeded && !notifyButton.isConnected) byId("rail")?.append(notifyButton);
     if (!isButtonNeeded) notifyButton.remove();
     counts = current;

@@ -36,7 +36,7 @@
     const label = create("span", { className: "cell-label" });
     const buttons = create("div", { className: "buttons" });
     const node = create("div", { className: "cell" }, button, label, buttons);
-    return { node, button, image, text, bar, label, buttons, frame, id: "", url: "", buttonsFor: "" };
+    return { node, button, image, text, bar, label, buttons, id: "", url: "", buttonsFor: "", version: "" };
   };
 
   // The former image, above all a preview, stays until the new one can be drawn.
@@ -60,6 +60,11 @@
   };
 
   const updateCell = (cell, data, index) => {
+    const isLarge = cellSide * devicePixelRatio > THUMBNAIL_SIDE * 1.2;
+    const preview = stage.previews[data.id];
+    const version = JSON.stringify([data, index, stage.cells.length, isLarge]);
+    if (cell.version === version && (preview ?? cell.url) === cell.url) return; // elements that stay the same cost nothing
+    cell.version = version;
     const { node, button, text, bar, label, buttons } = cell;
     if (cell.id !== data.id) setImage(cell, ""); // that of another job
     cell.id = data.id;
@@ -73,8 +78,8 @@
     bar.hidden = data.fraction === null || data.state !== "running";
     bar.style.width = `${Math.round(100 * (data.fraction ?? 0))}%`;
     bar.toggleAttribute("data-estimate", data.isEstimate);
-    if (data.state === "done") setImage(cell, sd35.url(isLarge(cell) ? data.image : (data.thumbnail ?? data.image)));
-    else if (stage.previews[data.id]) setImage(cell, stage.previews[data.id]);
+    if (data.state === "done") setImage(cell, sd35.url(isLarge ? data.image : (data.thumbnail ?? data.image)));
+    else if (preview) setImage(cell, preview);
     else if (data.state !== "running") setImage(cell, "");
     // For a single image, the panel has these.
     const kinds = stage.cells.length > 1 ? { running: "stop", pending: "stop", failed: "retry" } : {};
@@ -86,7 +91,6 @@
     if (kind === "stop") buttons.append(createButton("stop", data.id, "✕", data.state === "running" ? "Stop" : "Remove"));
     if (kind === "retry") buttons.append(createButton("retry", data.id, "Retry", "Retry with the same seed"));
   };
-  const isLarge = ({ frame }) => frame.clientWidth * devicePixelRatio > THUMBNAIL_SIDE * 1.2;
 
   const cells = [];
   const grid = create("div", { className: "cells", role: "group", ariaLabel: "Images" });
@@ -102,8 +106,10 @@
   };
 
   // As many columns as make the images largest.
+  let gridSize = { width: 0, height: 0 }; // as it was last observed: to measure it would lay out the page at each update
+  let cellSide = 0;
   const layOut = () => {
-    const { clientWidth: width, clientHeight: height } = grid;
+    const { width, height } = gridSize;
     const count = stage.cells.length;
     if (width === 0 || count === 0) return;
     const { width: columns, height: rows } = stage.cells[0];
@@ -119,8 +125,9 @@
     for (let number = 2; number <= count; number += 1) if (cellWidth(number) > cellWidth(best)) best = number;
     const number = stage.columns || best;
     const side = Math.max(cellWidth(number), Math.min(MIN_CELL_SIDE, width));
+    cellSide = Math.floor(side);
     grid.style.setProperty("--columns", stage.columns || Math.max(1, Math.min(count, Math.floor((width + GAP) / (side + GAP)), best)));
-    grid.style.setProperty("--cell-width", `${Math.floor(side)}px`);
+    grid.style.setProperty("--cell-width", `${cellSide}px`);
   };
 
   // ---- From one image to the next, and back -------------------------------------------------------
@@ -274,7 +281,11 @@
       sheet = element;
       sd35.bindButtons(element, (_, data) => sd35.raise("click", data));
       element.append(tools, ...arrows, grid);
-      new ResizeObserver(render).observe(grid);
+      const onResize = () => {
+        gridSize = { width: grid.clientWidth, height: grid.clientHeight };
+        render();
+      };
+      new ResizeObserver(onResize).observe(grid);
       render();
     },
 

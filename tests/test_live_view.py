@@ -132,6 +132,7 @@ async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -
 async def test_many_pages_are_updated_less_often() -> None:
     """The updates of many pages leave time for first previews and finished images."""
     assert [update_interval(count) for count in (1, 50, 200, 9000)] == [0.1, 0.1, 0.4, 1.0]
+    assert [update_interval(count, is_sheet=True) for count in (1, 200)] == [0.25, 0.4]
 
 
 async def test_repeated_submission_is_one_job(fake: FakeSpace, tmp_path: Path) -> None:

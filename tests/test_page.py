@@ -72,6 +72,13 @@ requestAnimationFrame(function record() {
   if (!document.querySelector("#generate")) requestAnimationFrame(record);
 });"""
 
+COUNT_TIMERS_JS = """window.timerFrames = 0;
+const request = window.requestAnimationFrame;
+window.requestAnimationFrame = (callback) => {
+  if (String(callback).includes("performance.now()-")) window.timerFrames += 1;
+  return request(callback);
+};"""
+
 DARK = "rgb(23, 20, 18)"
 
 KEY_NAMES = {
@@ -130,6 +137,7 @@ def test_prompt_becomes_an_image_to_download(page: Page, servers: PageServers) -
 
 def test_page_is_light(page: Page, servers: PageServers) -> None:
     """A page takes few requests, all to its own server, and few elements, until more is opened."""
+    page.add_init_script(COUNT_TIMERS_JS)
     open_page(page, servers.with_previews)
     expect(page.locator("#queue .queue")).to_be_attached()
     addresses: list[str] = page.evaluate(
@@ -141,6 +149,8 @@ def test_page_is_light(page: Page, servers: PageServers) -> None:
     assert sum("/gradio_api/run" in name for name in own) == 1
     nodes = page.evaluate("document.querySelectorAll('*').length")
     assert nodes <= 550
+    # Gradio's hidden timers would draw each frame, also while nothing happens.
+    assert page.evaluate("window.timerFrames") == 0
     devtools = page.context.new_cdp_session(page)
     devtools.send("HeapProfiler.collectGarbage")
     assert devtools.send("Memory.getDOMCounters")["nodes"] <= 2700

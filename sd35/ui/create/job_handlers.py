@@ -32,6 +32,9 @@ __all__ = ["ConnectionHandlers", "JobHandlers", "PageHandlers"]
 MIN_UPDATE_INTERVAL: Final = 0.1
 """Seconds between two updates of a page: Gradio's stream has no back-pressure."""
 
+SHEET_UPDATE_INTERVAL: Final = 0.25
+"""Seconds between two updates of a contact sheet, of which each cell has a preview more rarely."""
+
 SECONDS_PER_PAGE: Final = 0.002
 """Further seconds for each page that is updated: an update takes half of that. Without them, the
 previews of hundreds of pages would hold up the first previews and the finished images."""
@@ -54,9 +57,10 @@ CONNECTION_WAIT: Final = 0.5
 """Seconds that a page waits for the connection before it asks again."""
 
 
-def update_interval(page_count: int) -> float:
+def update_interval(page_count: int, *, is_sheet: bool = False) -> float:
     """Return the seconds between two updates of a page, when so many are updated."""
-    return min(max(MIN_UPDATE_INTERVAL, page_count * SECONDS_PER_PAGE), MAX_UPDATE_INTERVAL)
+    least = SHEET_UPDATE_INTERVAL if is_sheet else MIN_UPDATE_INTERVAL
+    return min(max(least, page_count * SECONDS_PER_PAGE), MAX_UPDATE_INTERVAL)
 
 
 class JobHandlers:
@@ -196,7 +200,9 @@ class JobHandlers:
         queue = view.visitor_queue
         with queue.track_watcher():
             revisions = queue.revision.watch(
-                min_interval=lambda: update_interval(len(self._watch_tokens)),
+                min_interval=lambda: update_interval(
+                    len(self._watch_tokens), is_sheet=view.is_sheet
+                ),
                 max_interval=MAX_UPDATE_INTERVAL,
                 is_urgent=_is_urgent,
             )

@@ -77,11 +77,16 @@ class _SentPreviews:
 
 @dataclass(slots=True)
 class JobView:
-    """One page's view of a visitor's jobs."""
+    """One page's view of a visitor's jobs.
+
+    Attributes:
+        is_sheet: the page got the contact sheet of a set last.
+    """
 
     job_service: JobService
     visitor: Visitor
     focus: Focus
+    is_sheet: bool = False
     _job_id: str = ""
     _job: Job | None = None
     _recent_entries: Sequence[Entry] = ()
@@ -119,6 +124,7 @@ class JobView:
         state = job.state.value
         stage = self._stage(job, cells)
         shows_image = stage.mode == "image"
+        self.is_sheet = not shows_image and len(cells) > 1
         return LiveUpdate(
             _image_value(state) if shows_image else gr.skip(),
             self._panel(job, cells),
