@@ -101,7 +101,7 @@ class BrowserSession:
         """Press Generate; return the outcome, and the id of the job that the page shows then."""
         values = [prompt, *FORM_VALUES[1:]]
         submission = {"key": key or secrets.token_hex(16), "values": values, "is_confirmed": True}
-        outcomes, _, _, job_id, *_ = self.run("submit", [""], {"submissions": [submission]})
+        outcomes, _, _, _, job_id, *_ = self.run("submit", [""], {"submissions": [submission]})
         return orjson.loads(outcomes)[0], job_id
 
     def generate_picture(self, prompt: str = "a cat") -> tuple[dict[str, Any], str]:

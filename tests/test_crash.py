@@ -363,7 +363,7 @@ def test_page_after_a_crash_shows_interrupted_and_paused_jobs(folder: Path, spac
         serve_app(space.address, library_folder, UsageLimits(max_concurrent=1)) as restarted,
         BrowserSession(restarted.address).open() as visit,
     ):
-        _, _, _, _, queue, _ = visit.result("watch_jobs", [""])
+        _, _, _, _, queue, *_ = visit.result("watch_jobs", [""])
         assert f'<li data-kind="interrupted" data-job="{running_job}">' in queue
         assert re.search('<li data-kind="held".*?<b>a cat</b><span>Paused · Seed 7,', queue)
         job = JobRepository(restarted.studio.library).get(running_job)

@@ -278,7 +278,8 @@ def find_saved_file(name: str) -> Path | None:
 
 def test_symlinks_among_images_are_not_served(ann: BrowserSession) -> None:
     """A link that leads out of the folder is not followed."""
-    image, _ = ann.generate_picture()
+    # Another visitor's image of the same second has the same name, unless its prompt differs.
+    image, _ = ann.generate_picture("a linked cat")
     link = TEMP_DIR / "pictures" / "link.png"
     link.symlink_to("/etc/passwd")
     directory_url = image["url"].rpartition("/")[0]
