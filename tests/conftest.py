@@ -1,15 +1,23 @@
 """Settings of all tests. Gradio's environment is prepared before anything imports Gradio."""
 
+import atexit
 import gc
 import os
+import shutil
+import sqlite3
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
+from pathlib import Path
 
 import pytest
 from httpx._transports import default as httpx_transport
 from hypothesis import HealthCheck, settings
 
+from sd35.library import database, schema
 from sd35.server import launch
 
 settings.register_profile(
@@ -45,6 +53,25 @@ sys.dont_write_bytecode = False
 # The tiny models gain nothing by more threads: those of all processes would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+MIN_MEMORY_BYTES = 2 << 30
+
+
+def _write_into_memory() -> None:
+    """Use a folder in memory for temporary files, unless there is a choice for these already."""
+    # On a disk, each transaction and each image waits until it is flushed. The processes of the
+    # tests get the choice of the process that starts them.
+    memory = Path("/dev/shm")  # noqa: S108  # the folder in it is a new one
+    if "TMPDIR" in os.environ or not memory.is_dir():
+        return
+    if shutil.disk_usage(memory).free < MIN_MEMORY_BYTES:  # as in a container
+        return
+    folder = tempfile.mkdtemp(prefix="sd35-tests-", dir=memory)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Path(folder).chmod(0o1777)  # as /tmp: some tests are another user for a while
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+_write_into_memory()
 _TEMP_DIR = launch.configure_environment()
 # The token of `hf auth login` is none of the tests'.
 os.environ["HF_HOME"] = f"{_TEMP_DIR.name}/huggingface"
@@ -85,6 +112,32 @@ def pytest_collection_finish() -> None:
 def anyio_backend() -> str:
     """Aiohttp knows asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _new_indexes_are_copies() -> Iterator[None]:
+    """Copy the tables of a new index, of which the tests need hundreds, instead of migrating it.
+
+    All migrations take ten times as long. The tests of migrations call them.
+    """
+    lock = threading.Lock()
+
+    def copy_or_migrate(connection: sqlite3.Connection) -> None:
+        if schema.schema_version(connection):
+            schema.migrate(connection)
+            return
+        with lock:
+            template.backup(connection)
+
+    with (
+        closing(
+            sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        ) as template,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        schema.migrate(template)
+        patch.setattr(database, "migrate", copy_or_migrate)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
