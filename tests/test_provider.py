@@ -13,7 +13,6 @@ from aiohttp import web
 import sd35
 from sd35.client import Timeouts
 from sd35.core.errors import QuotaError
-from sd35.core.sizes import ASPECT_RATIOS
 from sd35.provider import ImagePreview, ImageResponse, ResponseError, StabilityAI_SD35Large
 from sd35.space.server import DemoSpace
 from tests.impostor import (
@@ -115,8 +114,8 @@ async def test_previews_and_the_image_have_prompt_seed_and_address(demo: str) ->
     assert str(response) == f"[![a cat]({response.url})]({response.url})"
 
 
-@pytest.mark.parametrize("ratio", ASPECT_RATIOS)
-async def test_every_aspect_ratio_has_an_accepted_size(demo: str, ratio: str) -> None:
+@pytest.mark.parametrize("ratio", ["1:1", "21:9", "9:16"])
+async def test_aspect_ratio_has_an_accepted_size(demo: str, ratio: str) -> None:
     response = (
         await collect_images(
             provider_for(demo), "", [], "x", aspect_ratio=ratio, num_inference_steps=1
