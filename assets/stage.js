@@ -13,7 +13,7 @@
   const MIN_CELL_SIDE = 96; // px: with smaller cells, the sheet scrolls
   const THUMBNAIL_SIDE = 320; // px
 
-  let stage = { mode: null, focus: "", isPinned: false, isBehind: false, columns: 0, cells: [], previews: {} };
+  let stage = { mode: null, focus: "", isBehind: false, showsSet: true, columns: 0, cells: [], previews: {} };
   let sheet = null; // the element
   let previousId = null; // of the image that was in focus before
 
@@ -54,15 +54,18 @@
     loader.decode().then(show, show);
   };
 
-  const description = (data, index) => {
-    const place = stage.cells.length > 1 ? `Image ${index + 1} of ${stage.cells.length}` : "Image";
+  // All images of the set, or the one that is looked at.
+  const shownCells = () => (stage.showsSet ? stage.cells : stage.cells.filter(({ id }) => id === stage.focus));
+
+  const description = (data) => {
+    const place = stage.cells.length > 1 ? `Image ${stage.cells.indexOf(data) + 1} of ${stage.cells.length}` : "Image";
     return [place, data.label, data.text].filter(Boolean).join(", ");
   };
 
   const updateCell = (cell, data, index) => {
     const isLarge = cellSide * devicePixelRatio > THUMBNAIL_SIDE * 1.2;
     const preview = stage.previews[data.id];
-    const version = JSON.stringify([data, index, stage.cells.length, isLarge]);
+    const version = JSON.stringify([data, index, stage.cells.length, cells.length, isLarge]);
     if (cell.version === version && (preview ?? cell.url) === cell.url) return; // elements that stay the same cost nothing
     cell.version = version;
     const { node, button, text, bar, label, buttons } = cell;
@@ -72,7 +75,7 @@
     node.style.setProperty("--ratio", `${data.width} / ${data.height}`);
     button.dataset.id = data.id;
     button.disabled = data.id === "";
-    button.ariaLabel = description(data, index);
+    button.ariaLabel = description(data);
     text.textContent = data.text;
     label.textContent = label.title = data.label;
     bar.hidden = data.fraction === null || data.state !== "running";
@@ -82,7 +85,7 @@
     else if (preview) setImage(cell, preview);
     else if (data.state !== "running") setImage(cell, "");
     // For a single image, the panel has these.
-    const kinds = stage.cells.length > 1 ? { running: "stop", pending: "stop", failed: "retry" } : {};
+    const kinds = cells.length > 1 ? { running: "stop", pending: "stop", failed: "retry" } : {};
     const kind = kinds[data.state] ?? "";
     const meaning = `${kind} ${data.id}`;
     if (cell.buttonsFor === meaning) return;
@@ -95,24 +98,25 @@
   const cells = [];
   const grid = create("div", { className: "cells", role: "group", ariaLabel: "Images" });
   const renderCells = () => {
-    while (cells.length > stage.cells.length) cells.pop().node.remove();
-    while (cells.length < stage.cells.length) {
+    const shown = shownCells();
+    while (cells.length > shown.length) cells.pop().node.remove();
+    while (cells.length < shown.length) {
       cells.push(createCell());
       grid.append(cells.at(-1).node);
     }
-    grid.dataset.count = stage.cells.length;
-    layOut();
-    stage.cells.forEach((data, index) => updateCell(cells[index], data, index));
+    grid.dataset.count = shown.length;
+    layOut(shown);
+    shown.forEach((data, index) => updateCell(cells[index], data));
   };
 
   // As many columns as make the images largest.
   let gridSize = { width: 0, height: 0 }; // as it was last observed: to measure it would lay out the page at each update
   let cellSide = 0;
-  const layOut = () => {
+  const layOut = (shown) => {
     const { width, height } = gridSize;
-    const count = stage.cells.length;
+    const count = shown.length;
     if (width === 0 || count === 0) return;
-    const { width: columns, height: rows } = stage.cells[0];
+    const { width: columns, height: rows } = shown[0];
     const ratio = columns / rows;
     const labelHeight = count > 1 ? LABEL_HEIGHT : 0;
     const cellWidth = (number) => {
@@ -123,10 +127,11 @@
     };
     let best = 1;
     for (let number = 2; number <= count; number += 1) if (cellWidth(number) > cellWidth(best)) best = number;
-    const number = stage.columns || best;
+    const columnCount = count > 1 ? stage.columns : 0;
+    const number = columnCount || best;
     const side = Math.max(cellWidth(number), Math.min(MIN_CELL_SIDE, width));
     cellSide = Math.floor(side);
-    grid.style.setProperty("--columns", stage.columns || Math.max(1, Math.min(count, Math.floor((width + GAP) / (side + GAP)), best)));
+    grid.style.setProperty("--columns", columnCount || Math.max(1, Math.min(count, Math.floor((width + GAP) / (side + GAP)), best)));
     grid.style.setProperty("--cell-width", `${cellSide}px`);
   };
 
@@ -145,16 +150,15 @@
     return [...document.querySelectorAll("#recent [data-id]")].map(({ dataset }) => dataset.id);
   };
   const renderTools = () => {
-    const isImage = stage.mode === "image";
+    const isOneOfSet = stage.cells.length > 1 && !stage.showsSet;
     const ids = siblingIds();
     const index = ids.indexOf(stage.focus);
     arrows.forEach((arrow, side) => {
       const id = (index < 0 ? undefined : ids[index + (side === 0 ? -1 : 1)]) ?? "";
       arrow.dataset.id = id;
-      arrow.hidden = !isImage || id === "";
+      arrow.hidden = id === "" || !(isOneOfSet || stage.mode === "image");
     });
     const nodes = [];
-    const isOneOfSet = stage.cells.length > 1 && stage.isPinned && isImage;
     if (isOneOfSet) {
       const place = stage.cells.findIndex(({ id }) => id === stage.focus) + 1;
       nodes.push(createButton("show-set", stage.focus, `▦ ${place} of ${stage.cells.length}`, "Back to the set (Esc)"));
@@ -189,13 +193,19 @@
     else zoom.out();
     return true;
   };
+  // At once, though its button has just appeared: many images are looked through by → and S.
+  const star = () => {
+    const button = document.querySelector('#actions :is([data-action="star"], [data-action="unstar"])');
+    if (button) sd35.raise("click", { ...button.dataset });
+    return button !== null;
+  };
   const KEYS = {
     ArrowLeft: () => press("#sheet .previous"),
     ArrowRight: () => press("#sheet .next"),
     Escape: goBack,
     "+": () => zoomIn(1),
     "-": () => zoomIn(-1),
-    s: () => press('#actions :is([data-action="star"], [data-action="unstar"])'),
+    s: star,
     Delete: () => press('#actions [data-action="trash"]'),
   };
   // In a grid the arrows move the focus.
@@ -203,7 +213,7 @@
     const index = cells.findIndex(({ button }) => button === document.activeElement);
     const columns = Number(grid.style.getPropertyValue("--columns")) || 1;
     const offset = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    if (index < 0 || offset === undefined) return false;
+    if (index < 0 || offset === undefined || cells.length < 2) return false;
     cells[index + offset]?.button.focus();
     return true;
   };
@@ -279,7 +289,6 @@
   Object.assign(sd35, {
     bindStage(element) {
       sheet = element;
-      sd35.bindButtons(element, (_, data) => sd35.raise("click", data));
       element.append(tools, ...arrows, grid);
       const onResize = () => {
         gridSize = { width: grid.clientWidth, height: grid.clientHeight };
@@ -294,9 +303,12 @@
       const isOther = next.focus !== stage.focus || next.mode !== stage.mode;
       if (next.focus !== stage.focus && stage.mode === "image") previousId = stage.focus;
       if (next.focus === previousId) previousId = null;
+      const formerFocus = next.showsSet && !stage.showsSet ? stage.focus : "";
       stage = next;
       if (isOther) zoom?.fit();
       render();
+      // Back from one image to the set: on from there.
+      if (document.activeElement === document.body) cells.find(({ id }) => id && id === formerFocus)?.button.focus({ preventScroll: true });
       return [];
     },
   });

@@ -246,7 +246,7 @@ async def test_selected_job_stays_in_focus(fake: FakeSpace, tmp_path: Path) -> N
 
 
 async def test_contact_sheet_follows_a_set(fake: FakeSpace, tmp_path: Path) -> None:
-    """A set fills live; an image of it can be selected, deleted and put back, and labels differ."""
+    """A set fills live; an image of it can be selected, stopped, retried, deleted and put back."""
     planned = [
         PlannedRequest(GenerationRequest(prompt, width=512, height=512, randomize_seed=False))
         for prompt in ("a red fox", "wait: a blue fox", "a green fox")
@@ -263,8 +263,16 @@ async def test_contact_sheet_follows_a_set(fake: FakeSpace, tmp_path: Path) -> N
         assert "1 of 3 images done" in update.panel
         view.focus = Focus.image(first.id)
         update, stage = await render_stage(view)
-        assert (stage["mode"], stage["isBehind"]) == ("image", False)
+        assert (stage["mode"], stage["showsSet"]) == ("image", False)
+        assert not stage["isBehind"]
         assert "a<b> red</b> fox" in update.panel
+        await run_action(page.service, LOCAL_VISITOR, "stop", third.id, LIVE)
+        await page.wait_for(third, JobStatus.CANCELLED)
+        view.focus = Focus(second.id)
+        assert "1 of 3 images done · 1 stopped" in (await view.render()).panel
+        await run_action(page.service, LOCAL_VISITOR, "retry-set", first.id, LIVE)
+        third = view.visitor_queue.jobs_of_set(first.origin.set_id)[2]
+        view.focus = Focus.image(first.id)
         fake.release()
         await page.wait_for(third, JobStatus.COMPLETED)
         focus = await run_action(page.service, LOCAL_VISITOR, "trash", first.id, view.focus)

@@ -14,6 +14,7 @@ from sd35.jobs.status_text import headline
 from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, facts, ways_on
 
 __all__ = [
+    "HELD_MESSAGE",
     "INTERRUPTED_MESSAGE",
     "ImageActions",
     "idle_panel",
@@ -29,6 +30,8 @@ __all__ = [
 MAX_NOTICES: Final = 3
 
 INTERRUPTED_MESSAGE: Final = "The app closed while this image was being generated."
+
+HELD_MESSAGE: Final = Markup("Queued before the app restarted or while no page was open.")
 
 FOLLOWED_MESSAGE: Final = (
     "This Space can't cancel a running job. The image will be saved when it's done; until then,"
@@ -276,7 +279,7 @@ def _reported_fraction(state: JobState) -> float | None:
 
 def _paused_body(job_id: str, state: JobState) -> Markup:
     if state.pause_error is None:
-        message = Markup("This job was queued before the app restarted or while no page was open.")
+        message = HELD_MESSAGE
         button = action_button("resume", "Resume")
     else:
         message = error_message(state.pause_error, resumes=not state.is_held)

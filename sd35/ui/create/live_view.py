@@ -150,13 +150,13 @@ class JobView:
         state = job.state.value
         # Without a preview there is a place of the image's true shape.
         has_image = state.preview is not None or state.result is not None
-        is_image = has_image and not self._shows_set(cells)
+        shows_set = self._shows_set(cells)
         in_view = {cell.id for cell in cells}
         return Stage(
             cells,
             job.id,
-            mode="image" if is_image else "sheet",
-            is_pinned=self.focus.is_pinned,
+            mode="image" if has_image and not shows_set else "sheet",
+            shows_set=shows_set,
             is_behind=self.focus.is_pinned
             and any(
                 other.id not in in_view and not other.state.value.is_held

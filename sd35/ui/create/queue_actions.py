@@ -133,8 +133,7 @@ async def _run_on_job(
         case "retry" if job.status.is_final:
             return await _retry_one(job_service, visitor, queue, job, focus)
         case "retry-set":
-            failed_jobs = [member for member in _set_of(job, queue) if member in queue.failed_jobs]
-            await _retry(job_service, visitor, failed_jobs)
+            await _retry(job_service, visitor, _missing_jobs(job, queue))
         case "star" | "unstar" | "trash":
             await _change_image(job_service, visitor, action, job)
             return LIVE if action == "trash" and not focus.shows_set else focus
@@ -153,6 +152,17 @@ async def _run_on_job(
 def _set_of(job: Job, queue: VisitorQueue) -> list[Job]:
     set_id = job.origin.set_id
     return list(queue.jobs_of_set(set_id).values()) if set_id else [job]
+
+
+def _missing_jobs(job: Job, queue: VisitorQueue) -> list[Job]:
+    """Return the jobs of a set that ended without an image, in the order of their places."""
+    return [
+        member
+        for member in sorted(_set_of(job, queue), key=lambda other: other.origin.set_index)
+        if member.status.is_final
+        and member.state.value.result is None
+        and not member.state.value.is_followed  # its image may still come
+    ]
 
 
 async def _retry_one(

@@ -21,13 +21,13 @@ from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 from sd35.ui.create.job_panel import Fraction, progress_fraction
 
-__all__ = ["Cell", "Stage", "different_words", "stage_json"]
+__all__ = ["ENDED_TEXTS", "Cell", "Stage", "different_words", "stage_json"]
 
 MAX_LABEL_CHARACTERS: Final = 80
 
 _WORD: Final = re.compile(r"\S+")
 
-_ENDED_TEXTS: Final = {
+ENDED_TEXTS: Final = {
     JobStatus.FAILED: "Failed",
     JobStatus.CANCELLED: "Stopped",
     JobStatus.INTERRUPTED: "Interrupted",
@@ -104,7 +104,7 @@ class Stage:
         focused_id: the job in focus.
         mode: `image`, in which Gradio's image component shows the focused job; `sheet`; or
             `welcome` without any image.
-        is_pinned: whether the visitor has selected what the stage shows.
+        shows_set: whether all cells are shown, or the focused one alone.
         is_behind: whether other jobs are running meanwhile.
         remaining: return how many seconds a job takes until its image is there, if that is known.
     """
@@ -112,7 +112,7 @@ class Stage:
     cells: Sequence[Cell] = ()
     focused_id: str = ""
     mode: Literal["image", "sheet", "welcome"] = "welcome"
-    is_pinned: bool = False
+    shows_set: bool = True
     is_behind: bool = False
     remaining: Callable[[Job], float | None] = lambda _: None
 
@@ -126,8 +126,8 @@ def stage_json(stage: Stage, previews: dict[str, str]) -> str:
     content = {
         "mode": stage.mode,
         "focus": stage.focused_id,
-        "isPinned": stage.is_pinned,
         "isBehind": stage.is_behind,
+        "showsSet": stage.shows_set,
         "columns": _column_count(stage.cells),
         "cells": cells,
         "previews": previews,
@@ -162,8 +162,8 @@ def _status(cell: Cell) -> tuple[str, str]:
         return "gone", "Deleted" if cell.is_deleted else "Not made"
     if state is None or state.status is JobStatus.COMPLETED:
         return "done", ""
-    if state.status in _ENDED_TEXTS:
-        return "failed", _ENDED_TEXTS[state.status]
+    if state.status in ENDED_TEXTS:
+        return "failed", ENDED_TEXTS[state.status]
     is_pending = state.status is JobStatus.PENDING
     return "pending" if is_pending else "running", status_line(state)
 
