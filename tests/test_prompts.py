@@ -77,6 +77,7 @@ def combinations(text: str) -> list[str]:
         ("{{rose|white} gold|tin} ring", ["rose gold ring", "white gold ring", "tin ring"]),
         ("{ red | blue }, {big |}fox", ["red, big fox", "red, fox", "blue, big fox", "blue, fox"]),
         ("{0.5::a|.2::b|2::c|d}", ["a", "b", "c", "d"]),
+        ("{@red|blue}__heavy____@heavy__", ["redoakoak", "blueoakoak"]),
         ("{0::a|b}", ["b"]),
         ("{2$$a|b|c}", ["a, b", "a, c", "b, a", "b, c", "c, a", "c, b"]),
         ("{2$$ and $$a|b}", ["a and b", "b and a"]),

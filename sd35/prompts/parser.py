@@ -29,7 +29,7 @@ _NAME: Final = r"[^\W\d][\w-]{0,99}"
 # Without a limit, each "__" of a hostile text would be compared with all of the rest.
 _WILDCARD: Final = (
     r"__(?P<pattern>(?![_ ])[^\t-\r{}|$()#\\]{1,200}?)(?<![ ])"
-    r"(?P<arguments>\([^()]{0,1000}\))?__(?!_)"
+    r"(?P<arguments>\([^()]{0,1000}\))?__(?:(?!_)|(?=__[^\W_]|__[@!~*]))"  # another may follow
 )
 _TOKEN: Final = re.compile(
     rf"""
