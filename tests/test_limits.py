@@ -37,6 +37,23 @@ def test_hourly_limit_of_a_visitor() -> None:
     limiter.acquire("ann", 0, 0)
 
 
+def test_refused_set_says_when_all_of_it_is_possible() -> None:
+    """A set is refused until the hourly limit has room for all its images."""
+    clock = Clock()
+    limiter = UsageLimiter(UsageLimits(per_hour=4), clock)
+    for minute in (0, 10, 20):
+        clock.now = minute * 60.0
+        limiter.acquire("ann", 0, 0)
+    with pytest.raises(UsageLimitError, match="1 more image") as refusal:
+        limiter.acquire("ann", 0, 0, count=3)
+    assert refusal.value.retry_after_seconds == 50 * 60
+    with pytest.raises(UsageLimitError, match="fewer at once") as refusal:
+        limiter.acquire("ann", 0, 0, count=5)
+    assert refusal.value.retry_at is None
+    clock.now = 70 * 60.0
+    limiter.acquire("ann", 0, 0, count=3)
+
+
 def test_hourly_limit_of_all_visitors() -> None:
     """The total limit holds for visitors who come under ever new names."""
     limiter = UsageLimiter(UsageLimits(per_hour=2, total_per_hour=5), Clock())

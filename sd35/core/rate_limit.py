@@ -1,5 +1,6 @@
 """A rate limiter for requests, logins and generations: a sliding window per key."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -41,14 +42,19 @@ class RateLimiter:
         """Return how many more events are allowed now."""
         return max(0, self._limit - len(self._recent(key)))
 
-    def retry_after(self, key: Hashable) -> float:
-        """Return the seconds until one more event is allowed; 0 if it is allowed now."""
+    def retry_after(self, key: Hashable, count: int = 1) -> float:
+        """Return the seconds until so many more events are allowed; 0 if they are allowed now.
+
+        `math.inf` if they never are at once.
+        """
+        if count > self._limit:
+            return math.inf
+        # `record` counts events beyond the limit, too, so that several may have to expire.
         events = self._recent(key)
-        if len(events) < self._limit:
+        excess = len(events) + count - self._limit
+        if excess <= 0:
             return 0.0
-        # Not events[0]: `record` counts events beyond the limit, too, so that several may have to
-        # expire.
-        return max(0.0, events[-int(self._limit)] + self._period - self._clock())
+        return max(0.0, events[int(excess) - 1] + self._period - self._clock())
 
     def record(self, key: Hashable) -> None:
         """Count an event, even beyond the limit."""

@@ -118,10 +118,11 @@ class UsageLimiter:
             )
             if remaining:
                 message = f"You can generate {pluralize(int(remaining), 'more image')} this hour."
-            raise _limit_error(message, self._per_visitor.retry_after(rate_limit_key))
+            retry_after = self._per_visitor.retry_after(rate_limit_key, count)
+            raise _limit_error(message, retry_after)
         if self._total.remaining(None) < count:
             message = "This page has reached its hourly limit."
-            raise _limit_error(message, self._total.retry_after(None))
+            raise _limit_error(message, self._total.retry_after(None, count))
         for _ in range(count):
             self._per_visitor.record(rate_limit_key)
             self._total.record(None)
@@ -155,6 +156,8 @@ def _queue_error(limit: int, queued_count: int, count: int) -> UsageLimitError:
 
 
 def _limit_error(message: str, retry_after: float) -> UsageLimitError:
+    if math.isinf(retry_after):
+        return UsageLimitError(message, "Generate fewer at once.")
     error = UsageLimitError(message, "Your images are kept.")
     error.set_retry_after(retry_after)
     return error
