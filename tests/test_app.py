@@ -219,6 +219,8 @@ def test_set_works_with_gradio_client(program: Program, tmp_path: Path) -> None:
         ({"columns": "x=1"}, "KIND=VALUES"),
         ({"rows": "steps=1"}, "needs columns"),
         ({"columns": "steps=1-2", "count": 2}, "one image per cell"),
+        ({"columns": "steps=1-2", "prompt": "a\nb", "one_per_line": True}, "is of one prompt"),
+        ({"styles": 7}, "styles must be a text"),
         ({"prompt": None}, "Enter a prompt."),
     ],
 )

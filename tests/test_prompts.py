@@ -640,11 +640,15 @@ def test_cells_differ_only_along_their_axes() -> None:
 
 
 def test_long_templates_make_no_endless_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long template is evaluated once for a grid, and not for hundreds of prompts."""
+    """A long template is evaluated once for a grid, and not for hundreds of prompts or lines."""
     monkeypatch.setattr("sd35.prompts.grids.MAX_EVALUATED_CHARACTERS", 10_000)
+    monkeypatch.setattr("sd35.prompts.plan.MAX_PLAN_WORK", 10_000)
     prompt = "red " + "{a|b}" * 900
     assert len(grid_requests(("seed", "1-20"), ("steps", "1-20"), prompt=prompt)) == 400
     values = ",".join(f"v{index}" for index in range(99))
+    lines = "\n".join(["{" + "a|" * 1000 + "b}"] * 12)
+    with pytest.raises(InvalidRequestError, match="too complex"):
+        plan(lines, one_per_line=True)
     with pytest.raises(InvalidRequestError, match="too long for so many values"):
         grid_requests(("prompt", f"red,{values}"), prompt=prompt)
 

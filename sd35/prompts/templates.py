@@ -34,6 +34,8 @@ MAX_COUNT: Final = 10**15  # at which counting ends; JavaScript's numbers hold i
 MAX_RESULT_CHARACTERS: Final = 100_000
 MAX_WORK: Final = 100_000  # evaluated parts, for a count or for one result
 
+CHARACTERS_PER_PART: Final = 2  # that are parsed in the time in which a part is evaluated
+
 # Only these: an ideographic space is part of a prompt in Japanese.
 _WHITESPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 
@@ -55,6 +57,8 @@ class Template:
         total_budget: Budget | None = None,
     ) -> None:
         self.text = text
+        if total_budget is not None:
+            total_budget.spend(len(text) // CHARACTERS_PER_PART)
         self._sequence = parse_template(text)
         self._resolver = Resolver(wildcards)
         self._total_budget = total_budget

@@ -16,7 +16,7 @@ from sd35.library.library import Library
 from sd35.prompts.catalog import PromptCatalog
 from sd35.prompts.grids import GridSource, parse_axis_input, parse_grid, plan_grid
 from sd35.prompts.parser import MAX_TEMPLATE_CHARACTERS
-from sd35.prompts.plan import BatchOptions, SeedPolicy, plan_requests
+from sd35.prompts.plan import BatchOptions, SeedPolicy, plan_requests, split_prompts
 from sd35.prompts.resolution import WildcardSource
 from sd35.prompts.styles import StyleBook, join_negatives
 
@@ -61,8 +61,8 @@ class RequestPlanner:
         style_book = self._catalog.style_book(is_owner=is_owner)
         wildcards = self._catalog.wildcards(is_owner=is_owner)
         batch = _pop_batch_options(arguments)
-        axes = [_text(arguments.pop(name, "")) for name in ("columns", "rows")]
-        preset_name = _text(arguments.pop("negative_preset", ""))
+        axes = [_pop_text(arguments, name) for name in ("columns", "rows")]
+        preset_name = _pop_text(arguments, "negative_preset")
         negative_prompt = _text(arguments.pop("negative_prompt", ""))
         if preset_name:
             preset = style_book.find_preset(preset_name)
@@ -87,6 +87,8 @@ def _plan_grid(
         raise InvalidRequestError("A grid needs columns.", "Enter columns, such as steps=20,30.")
     if batch.count > 1:
         raise InvalidRequestError("A grid has one image per cell.", "Leave the count out.")
+    if batch.one_per_line and len(split_prompts(options.prompt)) > 1:
+        raise InvalidRequestError("A grid is of one prompt.", "Leave one_per_line out.")
     grid = parse_grid([parse_axis_input(axis) for axis in axes if axis], style_book, limits)
     source = GridSource(
         options.resolve(limits), style_book.find(batch.styles), wildcards, batch.is_literal
@@ -101,7 +103,7 @@ def _pop_batch_options(arguments: dict[str, Any]) -> BatchOptions:
     seeds = arguments.pop("seeds", "") or SeedPolicy.INCREMENT
     if seeds not in {SeedPolicy.INCREMENT, SeedPolicy.FIXED}:
         raise InvalidRequestError("seeds must be increment or fixed.", "")
-    names = (name.strip() for name in _text(arguments.pop("styles", "")).split(","))
+    names = (name.strip() for name in _pop_text(arguments, "styles").split(","))
     return BatchOptions(
         count=count,
         one_per_line=arguments.pop("one_per_line", False) is True,
@@ -110,6 +112,14 @@ def _pop_batch_options(arguments: dict[str, Any]) -> BatchOptions:
         is_literal=arguments.pop("template", False) is not True,
         styles=tuple(filter(None, names)),
     )
+
+
+def _pop_text(arguments: dict[str, Any], name: str) -> str:
+    value = arguments.pop(name, None)
+    # An agent that sends a list of styles would get an image without them.
+    if not isinstance(value, str | None):
+        raise InvalidRequestError(f"{name} must be a text, with commas between several values.", "")
+    return _text(value)
 
 
 def _text(value: object) -> str:
