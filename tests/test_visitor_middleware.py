@@ -685,6 +685,9 @@ def test_streams_per_visitor_are_limited(
             stack.enter_context(bob.http.stream("GET", "/gradio_api/heartbeat/x")).status_code
             == 200
         )
+        # A sheet may take as long.
+        assert ann.http.get("/studio/sheet/s.png").status_code == 503
+        assert bob.http.get("/studio/sheet/s.png").status_code == 404
 
 
 def test_streams_per_address_are_limited(

@@ -5,6 +5,7 @@ Requests contain ids only, never paths. For another visitor's image the answer i
 
 import datetime as dt
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -23,26 +24,25 @@ from sd35.library.library import Library
 from sd35.library.sheet_html import render_page, sheet_archive
 from sd35.library.sheet_image import render_sheet
 from sd35.library.style_thumbnails import StyleThumbnails
+from sd35.server.fair_worker import FairWorker
 from sd35.server.open_file_response import OpenFileResponse
 
-__all__ = ["PICTURES_PREFIX", "PictureRoutes"]
+__all__ = ["PICTURES_PREFIX", "SHEETS_PREFIX", "PictureRoutes"]
 
 PICTURES_PREFIX: Final = "/studio/"
+SHEETS_PREFIX: Final = f"{PICTURES_PREFIX}sheet/"
 
 MAX_ZIP_PICTURES: Final = 2000
 
 # Each one decodes an image, which needs 4 bytes per pixel.
 MAX_THUMBNAIL_WORKERS: Final = 2
 
-# A sheet may have hundreds of images, each of which is decoded.
-MAX_SHEET_WORKERS: Final = 1
-
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PICTURE_PATH: Final = re.compile(
     rf"{PICTURES_PREFIX}(thumbnail|picture|style)/({_ID_PATTERN.pattern})"
 )
 
-_SHEET_PATH: Final = re.compile(rf"{PICTURES_PREFIX}sheet/({_ID_PATTERN.pattern})\.(html|png|zip)")
+_SHEET_PATH: Final = re.compile(rf"{SHEETS_PREFIX}({_ID_PATTERN.pattern})\.(html|png|zip)")
 _SHEET_TYPES: Final = {"html": "text/html", "png": "image/png", "zip": "application/zip"}
 
 # All private: a shared cache would serve one visitor's images to others.
@@ -58,7 +58,8 @@ class PictureRoutes:
         self._library = library
         self._style_thumbnails = StyleThumbnails(library)
         self._thumbnail_limiter: anyio.CapacityLimiter | None = None
-        self._sheet_limiter: anyio.CapacityLimiter | None = None
+        # A sheet may have hundreds of images, each of which is decoded.
+        self._sheet_worker = FairWorker()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests for files.
@@ -124,8 +125,6 @@ class PictureRoutes:
         return await self._file_response(path, media_type, _REVALIDATE, path.name)
 
     async def _sheet_response(self, set_id: str, kind: str, owner: str) -> Response:
-        if self._sheet_limiter is None:
-            self._sheet_limiter = anyio.CapacityLimiter(MAX_SHEET_WORKERS)
         loaded = await anyio.to_thread.run_sync(load_sheet, self._library, set_id, owner)
         if loaded is None:
             return _not_found()
@@ -139,7 +138,7 @@ class PictureRoutes:
             archive = sheet_archive(loaded.sheet)
             return StreamingResponse(archive, media_type=_SHEET_TYPES[kind], headers=headers)
         render = render_sheet if kind == "png" else render_page
-        content = await anyio.to_thread.run_sync(render, loaded.sheet, limiter=self._sheet_limiter)
+        content = await self._sheet_worker.run(partial(render, loaded.sheet), owner)
         return Response(content, media_type=_SHEET_TYPES[kind], headers=headers)
 
     async def _file_response(

@@ -1,9 +1,7 @@
 """The images that a program asks for, planned by the same code as those of the page."""
 
+from functools import partial
 from typing import Any, Final
-
-import anyio
-import anyio.to_thread
 
 from sd35.core.errors import InvalidRequestError
 from sd35.core.limits import Limits
@@ -19,6 +17,7 @@ from sd35.prompts.parser import MAX_TEMPLATE_CHARACTERS
 from sd35.prompts.plan import BatchOptions, SeedPolicy, plan_requests, split_prompts
 from sd35.prompts.resolution import WildcardSource
 from sd35.prompts.styles import StyleBook, join_negatives
+from sd35.server.fair_worker import FairWorker
 
 __all__ = ["RequestPlanner"]
 
@@ -26,7 +25,7 @@ MAX_TEXT_CHARACTERS: Final = 20_000  # of the styles or an axis
 
 
 class RequestPlanner:
-    """Planner of the images of programs, one call at a time: templates may take a second.
+    """Planner of the images of programs.
 
     Programs of others than the owner get the shipped wildcards and styles alone.
     """
@@ -34,7 +33,7 @@ class RequestPlanner:
     def __init__(self, library: Library) -> None:
         folder = library.folder
         self._catalog = PromptCatalog(folder / WILDCARDS_DIR, folder / STYLES_FILE)
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._worker = FairWorker()
 
     async def plan(
         self, visitor: Visitor, limits: Limits, arguments: dict[str, Any]
@@ -47,12 +46,8 @@ class RequestPlanner:
         Raises:
             InvalidRequestError: a value isn't valid, or there are too many images.
         """
-        # A limiter belongs to the event loop in which it is created.
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(1)
-        return await anyio.to_thread.run_sync(
-            self._plan, visitor, limits, dict(arguments), limiter=self._limiter
-        )
+        plan = partial(self._plan, visitor, limits, dict(arguments))
+        return await self._worker.run(plan, visitor.rate_limit_key)
 
     def _plan(
         self, visitor: Visitor, limits: Limits, arguments: dict[str, Any]

@@ -31,7 +31,7 @@ from sd35.server.auth import (
 from sd35.server.call_validation import API_PREFIX
 from sd35.server.gradio_calls import STREAM_PREFIXES, GradioCalls
 from sd35.server.open_file_response import OpenFileResponse
-from sd35.server.picture_routes import PICTURES_PREFIX, PictureRoutes
+from sd35.server.picture_routes import PICTURES_PREFIX, SHEETS_PREFIX, PictureRoutes
 from sd35.server.stream_limiter import StreamLimiter
 from sd35.server.token_route import TOKEN_PATH, TokenRoute
 
@@ -184,8 +184,8 @@ class VisitorMiddleware:
         route = (request.scope, request.receive, send)
         if request.scope["path"] == TOKEN_PATH:
             await self._token_route(*route)
-        elif request.method == "POST":
-            # A ZIP archive, which may take minutes.
+        elif request.method == "POST" or request.scope["path"].startswith(SHEETS_PREFIX):
+            # A ZIP archive or a sheet, which may take minutes.
             await self._stream_limiter.serve(self._picture_routes, *route)
         else:
             await self._picture_routes(*route)

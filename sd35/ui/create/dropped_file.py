@@ -2,16 +2,15 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
-import anyio
-import anyio.to_thread
 import orjson
 
 from sd35.metadata.embedding import EmbeddedTexts, metadata_from_texts
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import parse_int, parse_list
+from sd35.server.fair_worker import FairWorker
 from sd35.ui.create.form import FIELD_NAMES, FormValues
 
 __all__ = ["DroppedFileReader", "dump_form", "load_form", "parse_dropped_file"]
@@ -21,26 +20,16 @@ MAX_CHARACTERS: Final = 1_000_000
 
 
 class DroppedFileReader:
-    """Reader of dropped images that leaves the event loop and other visitors alone.
-
-    It reads one image at a time: Python runs one thread at a time, so that reading several at once
-    would be no faster, and the event loop would get one turn among many.
-    """
+    """Reader of dropped images that leaves the event loop and other visitors alone."""
 
     def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(1)
-        self._locks: WeakValueDictionary[Hashable, anyio.Lock] = WeakValueDictionary()
+        self._worker = FairWorker()
 
     async def read(
         self, payload: Mapping[str, Any], visitor_key: Hashable
     ) -> GenerationMetadata | None:
         """Return what `parse_dropped_file` does, when it is this visitor's turn."""
-        # One image of each visitor waits for a turn: who drops hundreds waits for their own.
-        lock = self._locks.setdefault(visitor_key, anyio.Lock())
-        async with lock:
-            return await anyio.to_thread.run_sync(
-                parse_dropped_file, payload, limiter=self._limiter
-            )
+        return await self._worker.run(partial(parse_dropped_file, payload), visitor_key)
 
 
 def parse_dropped_file(payload: Mapping[str, Any]) -> GenerationMetadata | None:

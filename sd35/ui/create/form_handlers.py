@@ -86,7 +86,7 @@ class FormHandlers:
             *self._price(plan, visitor),
             request_id=parse_int(payload.get("request_id")) or 0,
         )
-        return await self.planner.run(dump, visitor)
+        return await self.planner.worker.run(dump, visitor.rate_limit_key)
 
     async def plan_grid(self, request: gr.Request, event: gr.EventData, *fields: object) -> str:
         """Return what a grid over the form's settings would be, as JSON."""

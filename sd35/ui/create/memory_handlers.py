@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 import anyio.to_thread
@@ -24,6 +25,7 @@ from sd35.metadata.parsing import parse_int, parse_list
 from sd35.prompts.catalog import PromptCatalog
 from sd35.prompts.lexicon import find_phrases
 from sd35.server.api import visitor_from_request
+from sd35.server.fair_worker import FairWorker
 from sd35.ui.create import notices
 from sd35.ui.create.dropped_file import dump_form
 from sd35.ui.create.form import FIELD_NAMES, FormValues
@@ -51,6 +53,7 @@ class MemoryHandlers:
     def __init__(self, job_service: JobService, catalog: PromptCatalog) -> None:
         self._job_service = job_service
         self._catalog = catalog
+        self._worker = FairWorker()
         self._library = job_service.library
         self._history = PromptHistory(self._library)
         self._presets = PresetFile(self._library)
@@ -70,8 +73,10 @@ class MemoryHandlers:
         answer: dict[str, Any] = {}
         if find_answer is not None:
             try:
-                # Files and SQLite would block the event loop.
-                answer = await anyio.to_thread.run_sync(find_answer, payload, visitor)
+                # To find the words of thousands of prompts takes a second.
+                answer = await self._worker.run(
+                    partial(find_answer, payload, visitor), visitor.rate_limit_key
+                )
             except SD35Error as error:
                 answer = {"error": str(error)}
         return orjson.dumps(answer).decode()
