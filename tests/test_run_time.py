@@ -71,6 +71,7 @@ def test_average_of_the_space_counts_as_one_run() -> None:
     assert RunTimes().run_seconds(40, 30.0) == 30
     assert make_times((40, 20)).run_seconds(40, 30.0) == 25
     assert make_times(*[(40, 20)] * 9).run_seconds(40, 30.0) == 21
+    assert make_times(*[(40, 20)] * 9).run_seconds(20, 30.0) == 12
 
 
 @given(

@@ -125,7 +125,7 @@ class RunTimes:
             return space_average
         if space_average is None:
             return seconds
-        count = len(similar) or 1
+        count = len(similar or self.samples[:MAX_SIMILAR])
         return (count * seconds + space_average) / (count + 1)
 
 
