@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -409,11 +410,17 @@ def test_sheet_of_a_grid_has_all_its_cells(library: Library, repository: JobRepo
     assert "No &lt;GPU&gt;." in page
     assert "<script" not in page
     library.file_path(entries[0]).unlink()
+    library.file_path(entries[1]).rename(library.file_path(entries[1]).with_name("100% #1?.png"))
+    library.rescan()
+    loaded = load_sheet(library, "-grid", "")
+    assert loaded is not None
+    sheet = loaded.sheet
     with zipfile.ZipFile(io.BytesIO(b"".join(sheet_archive(sheet)))) as archive:
         names = archive.namelist()
         assert len(names) == 3
         index_page = archive.read("index.html").decode()
-        assert all(name in index_page for name in names[:2])
+        assert names[0] == "images/001-100% #1?.png"
+        assert all(f'src="{quote(name)}"' in index_page for name in names[:2])
         assert archive.read(names[0]) == library.read_bytes(entries[1].id)
     with Image.open(io.BytesIO(render_sheet(sheet))) as image:
         assert image.format == "PNG"

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
+from urllib.parse import quote
 
 from markupsafe import Markup
 from zipstream import ZIP_STORED, ZipStream  # type: ignore[import-untyped]
@@ -53,7 +54,9 @@ table img, td > .none { width: clamp(140px, (100vw - 220px) / var(--columns) - 8
   color: var(--faint); text-align: center }
 details { margin-top: 4px; color: var(--faint); max-width: 340px; overflow-wrap: anywhere }
 footer { margin-top: 28px; color: var(--faint) }
-@media print { body { margin: 0 } tr, li { break-inside: avoid } }
+h1, dd, th, figcaption, details { max-height: 9lh; overflow-y: auto }
+@media print { body { margin: 0 } tr, li { break-inside: avoid }
+  h1, dd, th, figcaption, details { max-height: none } }
 """)
 
 
@@ -91,7 +94,7 @@ def sheet_archive(sheet: Sheet) -> Iterator[bytes]:
     def image_html(picture: SheetPicture, label: str) -> Markup:
         if id(picture) not in names:
             raise PictureError("The file is missing.")
-        address = names[id(picture)]
+        address = quote(names[id(picture)])  # a name may have a number sign
         image = _image(address, picture.width, picture.height, label)
         return Markup('<a href="{}">{}</a>').format(address, image)
 
