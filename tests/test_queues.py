@@ -275,6 +275,7 @@ async def test_removal_is_undone_once_and_in_place(fake: FakeSpace, service: Job
         assert queue.latest_removal == (job.id,)
         await run_action(service, LOCAL_VISITOR, "restore", job.id, LIVE)
     assert [job.state.value.request.prompt for job in queue.pending_jobs] == prompts
+    await run_action(service, LOCAL_VISITOR, ["clear-queue"], "", LIVE)  # not a text: ignored
     await run_action(service, LOCAL_VISITOR, "clear-queue", "", LIVE)
     fake.release()
 

@@ -376,11 +376,12 @@ def test_visitor_s_token_is_for_their_own_images(
 
 
 def test_visitors_tokens_are_forgotten() -> None:
-    """After 12 hours without a use, and the one that wasn't used for longest of too many."""
+    """After 12 hours without a use, of too many the one unused for longest, or by their owner."""
     now = 0.0
     tokens = VisitorTokens(lambda: now)
     secrets = [tokens.add("ann", TOKEN) for _ in range(2)]
     assert tokens.find(secrets[0], "bob") is None
+    tokens.remove(secrets[0], "bob")
     now = 11 * 3600.0
     assert tokens.find(secrets[0], "ann") == TOKEN
     now = 22 * 3600.0
@@ -388,6 +389,9 @@ def test_visitors_tokens_are_forgotten() -> None:
     for _ in range(5000):
         tokens.add("bob", TOKEN)
     assert tokens.find(secrets[0], "ann") is None
+    secret = tokens.add("ann", TOKEN)
+    tokens.remove(secret, "ann")
+    assert tokens.find(secret, "ann") is None
 
 
 @pytest.mark.parametrize(

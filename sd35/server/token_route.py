@@ -85,9 +85,9 @@ class TokenRoute:
             return _accepted()
         token = parse_token(text)
         await self._job_service.accounts.check(token)
-        tokens = self._authenticator.visitor_tokens
-        tokens.remove(self._authenticator.token_secret(request))
         assert visitor.owner is not None
+        tokens = self._authenticator.visitor_tokens
+        tokens.remove(self._authenticator.token_secret(request), visitor.owner)
         secret = tokens.add(visitor.owner, token)
         response = _accepted()
         response.headers["Set-Cookie"] = self._authenticator.token_cookie(request, secret)
@@ -107,7 +107,8 @@ class TokenRoute:
     async def forget(self, request: Request, visitor: Visitor) -> None:
         """Forget the token that a visitor has added, and let their waiting jobs run without it."""
         if visitor.has_added_token and visitor.token is not None:
-            self._authenticator.visitor_tokens.remove(self._authenticator.token_secret(request))
+            secret = self._authenticator.token_secret(request)
+            self._authenticator.visitor_tokens.remove(secret, visitor.owner)
             self._job_service.accounts.forget(visitor.token)
             user = self._authenticator.session_user(request)
             without_token = self._authenticator.identify_visitor(request, user)

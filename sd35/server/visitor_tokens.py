@@ -51,10 +51,10 @@ class VisitorTokens:
         self._entries[key] = entry  # it is used, so its time begins anew
         return entry.token
 
-    def remove(self, secret: str | None) -> None:
+    def remove(self, secret: str | None, owner: str | None) -> None:
         """Forget the token that this browser's visitor has added."""
-        if secret:
-            self._entries.pop(_key(secret), None)
+        if secret and self.find(secret, owner) is not None:
+            del self._entries[_key(secret)]
 
 
 def _key(secret: str) -> bytes:

@@ -36,6 +36,8 @@ async def run_action(
     Raises:
         SD35Error: the action isn't possible; the message says why.
     """
+    if not isinstance(action, str):
+        return focus
     target_id = job_id if isinstance(job_id, str) and job_id else focus.job_id
     job = await job_service.find_job(target_id, visitor)
     queue = job_service.visitor_queue(visitor, target_id)
@@ -56,12 +58,12 @@ async def run_action(
             await _dismiss_all(job_service, queue)
         case "clear-queue" | "stop-all":
             _clear(queue, stops_running=action == "stop-all")
-        case str() if job is not None:
+        case _ if job is not None:
             return await _run_on_job(job_service, visitor, action, job, focus)
     return focus
 
 
-def _select(action: object, job: Job | None, queue: VisitorQueue) -> Focus:
+def _select(action: str, job: Job | None, queue: VisitorQueue) -> Focus:
     if job is None or action == "live":
         return LIVE
     return Focus.image(job.id) if action == "select" else _set_focus(job, queue)
