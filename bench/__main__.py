@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bench import (
     app,
     client,
+    first_image,
     frames,
     library,
     model,
@@ -16,6 +17,7 @@ from bench import (
     queue_check,
     queueing,
     replicas,
+    sets,
     start,
 )
 from bench.traffic import Traffic
@@ -55,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
         lambda arguments: page.measure(arguments.rounds),
     )
     add_command("frames", "CPU per preview", lambda arguments: frames.measure(arguments.rounds))
+    add_command(
+        "first-image",
+        "time to somebody's first image, by the keyboard alone",
+        lambda arguments: first_image.measure(arguments.rounds),
+    )
+    add_command(
+        "sets",
+        "a set of eight on the page: CPU of browser and server, layout shift",
+        lambda arguments: sets.measure(arguments.rounds),
+    )
     _add_client_options(
         add_command(
             "client", "concurrent generations, compared with other clients", _measure_client
