@@ -524,6 +524,7 @@ def test_tokens_are_estimated() -> None:
         assert tokens.clip.end is tokens.t5.end is None
     tokens = estimate_tokens("fox " * 300)
     assert (tokens.clip.end, tokens.clip.limit, tokens.t5.limit) == (300, 77, 256)
+    assert estimate_tokens("灯台と星空" * 30).clip.end == 39, "the begin of a sentence is read"
     assert tokens.t5.end is not None
 
 

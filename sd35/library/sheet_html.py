@@ -54,9 +54,9 @@ table img, td > .none { width: clamp(140px, (100vw - 220px) / var(--columns) - 8
   color: var(--faint); text-align: center }
 details { margin-top: 4px; color: var(--faint); max-width: 340px; overflow-wrap: anywhere }
 footer { margin-top: 28px; color: var(--faint) }
-h1, dd, th, figcaption, details { max-height: 9lh; overflow-y: auto }
+h1, dd, th div, figcaption, details { max-height: 9lh; overflow-y: auto }
 @media print { body { margin: 0 } tr, li { break-inside: avoid }
-  h1, dd, th, figcaption, details { max-height: none } }
+  h1, dd, th div, figcaption, details { max-height: none } }
 """)
 
 
@@ -135,7 +135,7 @@ def _page(sheet: Sheet, image_html: Callable[[SheetPicture, str], Markup]) -> Ma
 
 def _table(sheet: Sheet, image_html: Callable[[SheetPicture, str], Markup]) -> Markup:
     column_name, row_name = sheet.axis_names
-    header = Markup('<th scope="{}"><small>{}</small>{}</th>')
+    header = Markup('<th scope="{}"><small>{}</small><div>{}</div></th>')
     columns = _EMPTY.join(header.format("col", column_name, label) for label in sheet.columns)
     rows = _EMPTY.join(
         Markup("<tr>{}{}</tr>").format(

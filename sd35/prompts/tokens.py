@@ -14,6 +14,7 @@ __all__ = ["CLIP_LIMIT", "T5_LIMIT", "PromptTokens", "TokenEstimate", "estimate_
 CLIP_LIMIT: Final = 77  # with the two tokens that mark the begin and the end
 T5_LIMIT: Final = 256  # of the Space, `max_sequence_length`; with one that marks the end
 
+MAX_WORD_TOKENS: Final = 8  # a longer piece is no single word
 MAX_CHARACTERS: Final = 20_000  # beyond, nothing is read by either
 
 # As CLIP splits a text: contractions, words, single digits, and runs of other characters.
@@ -55,8 +56,8 @@ def estimate_tokens(prompt: str) -> PromptTokens:
     clip = _Tally(CLIP_LIMIT, 2)
     t5 = _Tally(T5_LIMIT, 1)
     for piece in _PIECE.finditer(prompt[:MAX_CHARACTERS]):
-        clip.add(_clip_tokens(piece), piece.start())
-        t5.add(_t5_tokens(piece), piece.start())
+        clip.add(_clip_tokens(piece), piece)
+        t5.add(_t5_tokens(piece), piece)
     return PromptTokens(clip.result(), t5.result())
 
 
@@ -68,11 +69,14 @@ class _Tally:
         self._total = float(marks)
         self._end: int | None = None
 
-    def add(self, tokens: float, position: int) -> None:
-        self._total += tokens
+    def add(self, tokens: float, piece: re.Match[str]) -> None:
         # Half a token is less than what an estimate can tell.
-        if self._end is None and self._total > self._limit + 0.5:
-            self._end = position
+        room = self._limit + 0.5 - self._total
+        self._total += tokens
+        if self._end is None and tokens > room:
+            # Japanese has no spaces: a sentence may be one piece, of which the begin is read.
+            is_long = tokens > MAX_WORD_TOKENS
+            self._end = piece.start() + (int(len(piece[0]) * room / tokens) if is_long else 0)
 
     def result(self) -> TokenEstimate:
         return TokenEstimate(round(self._total), self._limit, self._end)
