@@ -327,10 +327,11 @@
     return sd35.watchJobs();
   };
 
-  // The id of the job that the page shows: a reload shows it again.
+  // What the stage shows: a reload shows it again. A new tab begins with the job that was followed last, or what is newest.
   const FOCUS_KEY = "sd35-focus";
-  sd35.focus = () => localStorage.getItem(FOCUS_KEY) ?? "";
+  sd35.focus = () => sessionStorage.getItem(FOCUS_KEY) ?? (localStorage.getItem(FOCUS_KEY) ?? "").replace(/^[=#]/, "");
   sd35.saveFocus = (focus) => {
+    sessionStorage.setItem(FOCUS_KEY, focus);
     localStorage.setItem(FOCUS_KEY, focus);
     return [];
   };

@@ -79,7 +79,7 @@ class JobHandlers:
         self, request: gr.Request, event: gr.EventData, focus: object
     ) -> tuple[str, str, *tuple[Any, ...]]:
         """Submit presses of Generate; return outcomes, a message, and the live outputs."""
-        view = self._job_view(request, focus)
+        view = self._job_view_for_action(request, focus)
         with suppress(LibraryError):  # each submission says so itself
             await self._restore_session(view.visitor)
         outcomes = []
@@ -110,7 +110,7 @@ class JobHandlers:
         The result comes with this response, because the event stream may be broken.
         """
         payload = event_payload(event)
-        view = self._job_view(request, focus)
+        view = self._job_view_for_action(request, focus)
         try:
             await self._restore_session(view.visitor)
             await self._run_action(view, payload.get("action"), payload)
@@ -131,7 +131,7 @@ class JobHandlers:
     ) -> tuple[str, *tuple[Any, ...]]:
         """Submit variations of an image of the library, or retry a job without an image."""
         payload = event_payload(event)
-        view = self._job_view(request, focus)
+        view = self._job_view_for_action(request, focus)
         try:
             if payload.get("variation") == "job":
                 await self._run_action(view, "retry", payload)
@@ -166,6 +166,12 @@ class JobHandlers:
         if visitor.owner is not None and visitor.owner not in self._restored_owners:
             await self._job_service.restore_session(visitor)
             self._restored_owners[visitor.owner] = None
+
+    def _job_view_for_action(self, request: gr.Request, focus: object) -> JobView:
+        """Return the view of a page for an action, after which the page watches its jobs anew."""
+        # An update that is under way would show what was in focus before.
+        self._watch_tokens.pop(request.session_hash or "", None)
+        return self._job_view(request, focus)
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.

@@ -196,9 +196,15 @@ class JobView:
             return job
         open_jobs = self.visitor_queue.open_jobs
         next_job = next((other for other in open_jobs if not other.state.value.is_held), None)
-        if next_job is not None or job is not None or self.focus.is_pinned:
+        is_newest = job is not None and not self._is_older(job)
+        if next_job is not None or is_newest or self.focus.is_pinned:
             return next_job or job
-        return await self._find_job(self._recent_entries[0].id) if self._recent_entries else None
+        return await self._find_job(self._recent_entries[0].id) if self._recent_entries else job
+
+    def _is_older(self, job: Job) -> bool:
+        """Return whether the library has newer images than that of this job."""
+        entries = self._recent_entries
+        return job.state.value.is_saved and bool(entries) and entries[0].id != job.id
 
     async def _find_job(self, job_id: str) -> Job | None:
         if job_id != self._job_id:
