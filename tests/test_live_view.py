@@ -254,6 +254,7 @@ async def test_contact_sheet_follows_a_set(fake: FakeSpace, tmp_path: Path) -> N
     async with open_handlers(fake, tmp_path, UsageLimits(max_concurrent=1)) as page:
         fake.hold()
         first, second, third = await page.service.submit_set(planned)
+        await page.wait_for(first, JobStatus.COMPLETED)  # the next run starts before the download
         await page.wait_for(second, JobStatus.RUNNING)
         view = JobView(page.service, LOCAL_VISITOR, Focus(first.id))
         update, stage = await render_stage(view)
