@@ -99,7 +99,7 @@
     close.setAttribute("aria-label", "Close");
     const groups = [...new Set(KEYS.map(([group]) => group))].map(groupElement);
     const title = create("h2", { id: "key-sheet-title", textContent: "Keys" });
-    const sheet = create("dialog", { id: "key-sheet" }, [title, close, ...groups]);
+    const sheet = create("dialog", { id: "key-sheet" }, [title, close, create("div", { className: "groups" }, groups)]);
     sheet.setAttribute("aria-labelledby", title.id);
     sheet.addEventListener("click", ({ target }) => [sheet, close].includes(target) && sheet.close());
     sheet.addEventListener("close", () => sheet.remove());

@@ -76,9 +76,10 @@
   const updateStatus = () => {
     const panel = document.querySelector("#panel [data-status]");
     if (!panel || panel.dataset.status === status) return;
-    const isFirst = status === undefined;
+    const former = status;
     status = panel.dataset.status;
-    if (isFirst) return;
+    // What the page opens with is no news, and a phone stays at the prompt.
+    if (former === undefined || (former === "idle" && status === "completed")) return;
     announcer.textContent = status === "running" ? "Generating" : panel.textContent;
     showOutput();
   };
