@@ -292,6 +292,8 @@ def test_wildcard_files_are_found(folder: Path) -> None:
     assert [*toys.combinations()] == [f"a {kind} toy, soft" for kind in ("owl", "fox")]
     assert len(wildcards.problems) == 3
     assert any("aliases" in problem for problem in wildcards.problems)
+    (folder / "colors" / "cold.txt").write_text("grün\n", "utf-16")
+    assert WildcardFolders(folder).values("colors/cold") == ("grün",)
 
 
 def test_wildcards_stay_in_their_folder(folder: Path) -> None:

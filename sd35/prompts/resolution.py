@@ -1,7 +1,10 @@
 """The parts of a template in their context: options of choices, values of variables, and limits."""
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final, Protocol
+
+from cachetools import LRUCache, cached
 
 from sd35.core.errors import TemplateError
 from sd35.prompts.nodes import (
@@ -21,6 +24,7 @@ __all__ = ["Budget", "Frame", "Resolver", "Selection", "WildcardSource"]
 MAX_DEPTH: Final = 50  # of choices, variables and wildcards in one another
 MAX_PICKS: Final = 50
 MAX_VARIABLES: Final = 200
+MAX_CACHED_VALUES: Final = 200_000  # of wildcards, parsed: some 50 MB
 
 
 class WildcardSource(Protocol):
@@ -189,7 +193,7 @@ class Resolver:
                 values = self._wildcards.values(node.pattern)
             except TemplateError as error:
                 raise frame.error(error.message, node.position, error.remedy) from error
-            options = tuple(_parse_wildcard_value(value, node.pattern) for value in values)
+            options = _parse_wildcard_values(node.pattern, values)
             self._options[node.pattern] = options
         return options
 
@@ -211,6 +215,12 @@ def _select(
         raise frame.error(f"A choice takes up to {MAX_PICKS} options", position)
     lower, upper = sorted((lower, upper))
     return Selection(options, lower, upper, bounds.separator, inner_frame)
+
+
+# While somebody types, the same lists are needed again and again, and some have 100,000 values.
+@cached(LRUCache(MAX_CACHED_VALUES, getsizeof=len), lock=Lock())
+def _parse_wildcard_values(pattern: str, values: tuple[str, ...]) -> tuple[Option, ...]:
+    return tuple(_parse_wildcard_value(value, pattern) for value in values)
 
 
 def _parse_wildcard_value(value: str, pattern: str) -> Option:

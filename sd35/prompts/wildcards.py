@@ -1,5 +1,6 @@
 """Wildcards: lists of values in the files of a folder, each under a name with slashes."""
 
+import codecs
 import difflib
 import json
 import os
@@ -105,8 +106,10 @@ class WildcardFolders:
         if len(data) > max_bytes:
             self._report(path, f"larger than {max_bytes / 1e6:.0f} MB")
             return ""
+        # Windows' Notepad calls UTF-16 “Unicode”.
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         try:
-            return data.decode("utf-8-sig")
+            return data.decode("utf-16" if is_utf16 else "utf-8-sig")
         except UnicodeDecodeError:
             return data.decode("latin-1")
 
