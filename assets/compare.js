@@ -3,6 +3,7 @@
 // assets/tournament.js shares.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create, pluralize } = sd35;
   const root = document.documentElement;
 
   const MIN_COUNT = 2;
@@ -22,21 +23,8 @@
 
   // ---- Elements ---------------------------------------------------------------------------------
 
-  const setProperty = (node, name, value) => {
-    if (name.startsWith("aria")) node.setAttribute(`aria-${name.slice(4).toLowerCase()}`, value);
-    else if (name === "role") node.setAttribute(name, value);
-    else node[name] = value;
-  };
-  // All texts go through the DOM: prompts come from anywhere.
-  const build = (tag, properties = {}, ...children) => {
-    const node = document.createElement(tag);
-    Object.entries(properties).forEach(([name, value]) => setProperty(node, name, value));
-    node.append(...children.filter((child) => child !== null));
-    return node;
-  };
-  const button = (text, properties = {}, ...children) => build("button", { type: "button", ...properties }, text, ...children);
-  const key = (text) => build("kbd", { ariaHidden: "true" }, text);
-  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+  const button = (text, properties = {}, ...children) => create("button", { type: "button", ...properties }, text, ...children);
+  const key = (text) => create("kbd", { ariaHidden: "true" }, text);
 
   // ---- The server -------------------------------------------------------------------------------
   // One request at a time: the component holds one answer.
@@ -111,7 +99,7 @@
   };
   const showToast = (text, label = "", run = null) => {
     hideToast();
-    toast = build("div", { className: "toast compare-toast" }, build("p", {}, text));
+    toast = create("div", { className: "toast compare-toast" }, create("p", {}, text));
     if (run !== null) toast.append(button(label, { onclick: run }));
     toast.onanimationend = onToastEnd;
     (current?.element ?? page()).append(toast);
@@ -161,7 +149,7 @@
   const zoomControls = (zoom) => {
     const fit = button("Fit", { title: "Fit (0)", className: "percent", onclick: () => zoom().fit() });
     const full = button("100 %", { title: "100 % (double click)", onclick: () => zoom().toggleFullSize() });
-    const element = build(
+    const element = create(
       "div",
       { className: "zoom", role: "group", ariaLabel: "Zoom" },
       button("−", { title: "Zoom out (−)", ariaLabel: "Zoom out", className: "sign", onclick: () => zoom().out() }),
@@ -191,17 +179,17 @@
   sd35.openPictureDialog = ({ title, key: onKey, close: onClose }) => {
     current?.close();
     const opener = document.activeElement;
-    const view = build("div", { className: "view" });
-    const aside = build("aside", { className: "differences-panel", ariaLabel: "Differences" });
+    const view = create("div", { className: "view" });
+    const aside = create("aside", { className: "differences-panel", ariaLabel: "Differences" });
     aside.hidden = true;
-    const tools = build("div", { className: "tools" });
-    const heading = build("h2", {}, title);
-    const body = build("div", { className: "body" }, view, aside);
-    const status = build("p", { className: "visually-hidden", role: "status" });
-    const note = build("p", { className: "compare-note", role: "alert" });
+    const tools = create("div", { className: "tools" });
+    const heading = create("h2", {}, title);
+    const body = create("div", { className: "body" }, view, aside);
+    const status = create("p", { className: "visually-hidden", role: "status" });
+    const note = create("p", { className: "compare-note", role: "alert" });
     const closeButton = button("✕", { className: "icon", ariaLabel: "Close", title: "Close (Esc)" });
-    const head = build("header", {}, heading, tools, closeButton);
-    const element = build("dialog", { className: "compare", tabIndex: -1, ariaLabel: title }, head, note, body, status);
+    const head = create("header", {}, heading, tools, closeButton);
+    const element = create("dialog", { className: "compare", tabIndex: -1, ariaLabel: title }, head, note, body, status);
     let isBusy = false;
 
     const onWindowKey = (event) => {
@@ -272,12 +260,12 @@
 
   // The thumbnail is there at once, at the image's size; the image covers it when it has arrived.
   const buildPane = (picture, label) => {
-    const thumbnail = build("img", { alt: "", src: thumbnailUrl(picture), className: "thumbnail", draggable: false });
-    const image = build("img", { alt: `${label}: ${picture.alt}`, decoding: "async", draggable: false });
-    const content = build("div", { className: "picture" }, thumbnail, image);
-    const error = build("div", { className: "pane-error" });
+    const thumbnail = create("img", { alt: "", src: thumbnailUrl(picture), className: "thumbnail", draggable: false });
+    const image = create("img", { alt: `${label}: ${picture.alt}`, decoding: "async", draggable: false });
+    const content = create("div", { className: "picture" }, thumbnail, image);
+    const error = create("div", { className: "pane-error" });
     error.hidden = true;
-    const element = build("div", { className: "pane" }, content, error);
+    const element = create("div", { className: "pane" }, content, error);
     const pane = { element, picture: content, width: picture.width, height: picture.height };
     pane.shown = new Promise((resolve) => (pane.onShown = resolve));
     const showError = (...parts) => {
@@ -296,11 +284,11 @@
     };
     image.onerror = () => {
       brokenImages.add(load);
-      showError(build("p", {}, "Can't load this image"), button("Try again", { onclick: load }));
+      showError(create("p", {}, "Can't load this image"), button("Try again", { onclick: load }));
     };
     thumbnail.onload = pane.onShown;
     thumbnail.onerror = () => thumbnail.remove();
-    if (picture.isMissing) showError(build("p", {}, "File missing"));
+    if (picture.isMissing) showError(create("p", {}, "File missing"));
     else load();
     return pane;
   };
@@ -318,10 +306,10 @@
   };
   window.addEventListener("online", retryImages);
 
-  const buildRetry = (load) => build("div", { className: "pane-empty" }, button("Try again", { onclick: load }));
+  const buildRetry = (load) => create("div", { className: "pane-empty" }, button("Try again", { onclick: load }));
   const buildEmpty = (reason) => {
-    const title = build("b", {}, "No images");
-    return build("p", { className: "pane-empty" }, title, reason || "They were deleted, or belong to another user.");
+    const title = create("b", {}, "No images");
+    return create("p", { className: "pane-empty" }, title, reason || "They were deleted, or belong to another user.");
   };
 
   // The number of columns with which the images are largest.
@@ -441,14 +429,14 @@
       dialog.heading.textContent = pictures.length > 1 ? `Compare ${pictures.length}` : "Compare";
       this.panes = pictures.map((picture, index) => this.buildPane(picture, index));
       this.bars = pictures.map((picture, index) => this.buildBar(picture, index));
-      this.barRow = build("div", { className: "bars" }, ...this.bars);
+      this.barRow = create("div", { className: "bars" }, ...this.bars);
       dialog.view.replaceChildren(
         ...(pictures.length > 0 ? this.panes.map(({ element }) => element) : [buildEmpty(this.error)]),
         ...this.buildSlider(),
         this.barRow,
       );
       dialog.tools.replaceChildren(...this.buildTools());
-      dialog.aside.replaceChildren(build("h3", { className: "visually-hidden" }, "Differences"), this.differences ?? "");
+      dialog.aside.replaceChildren(create("h3", { className: "visually-hidden" }, "Differences"), this.differences ?? "");
       this.setDetails(pictures.length > 1 && !isPhone());
       this.shown = Math.min(this.shown, Math.max(0, pictures.length - 1));
       this.active = this.shown;
@@ -458,9 +446,9 @@
 
     buildPane(picture, index) {
       const pane = buildPane(picture, `Image ${index + 1}`);
-      pane.element.append(build("span", { className: "number", ariaHidden: "true" }, String(index + 1)));
+      pane.element.append(create("span", { className: "number", ariaHidden: "true" }, String(index + 1)));
       pane.element.dataset.index = index;
-      if (picture.isTrashed) pane.element.append(build("span", { className: "trashed" }, "In the trash"));
+      if (picture.isTrashed) pane.element.append(create("span", { className: "trashed" }, "In the trash"));
       return pane;
     }
 
@@ -480,18 +468,18 @@
       const star = button("☆", { className: "star", title: "Star (S)", ariaLabel: `Star ${name}` });
       star.onclick = () => setStar(this.dialog, picture, () => updateStar(star, picture));
       updateStar(star, picture);
-      const caption = build("span", { className: "caption", title: picture.caption }, picture.caption);
-      const bar = build("div", { className: "bar", role: "group", ariaLabel: `Image ${number}` }, show, keep, star, caption);
+      const caption = create("span", { className: "caption", title: picture.caption }, picture.caption);
+      const bar = create("div", { className: "bar", role: "group", ariaLabel: `Image ${number}` }, show, keep, star, caption);
       bar.dataset.index = index;
       return bar;
     }
 
     buildSlider() {
       if (this.pictures.length !== 2) return [];
-      this.range = build("input", { type: "range", min: "0", max: "100", step: "1", ariaLabel: "Divider" });
+      this.range = create("input", { type: "range", min: "0", max: "100", step: "1", ariaLabel: "Divider" });
       this.range.value = this.at;
       this.range.oninput = () => this.setSlider(Number(this.range.value));
-      this.handle = build("div", { className: "handle" }, build("i", { ariaHidden: "true" }), this.range);
+      this.handle = create("div", { className: "handle" }, create("i", { ariaHidden: "true" }), this.range);
       this.handle.addEventListener("pointerdown", (event) => this.grabHandle(event));
       return [this.handle];
     }
@@ -500,14 +488,14 @@
       if (this.pictures.length < MIN_COUNT) return this.pictures.length > 0 ? [this.controls.element] : [];
       const modes = Object.entries(MODES).filter(([mode]) => mode !== "slider" || this.pictures.length === 2);
       const choices = modes.map(([mode, label]) => {
-        const input = build("input", { type: "radio", name: "compare-mode", value: mode });
+        const input = create("input", { type: "radio", name: "compare-mode", value: mode });
         input.onchange = () => this.setMode(mode, { isStored: true });
-        return build("label", { title: `${label} (${MODE_KEYS[mode].toUpperCase()})` }, input, label);
+        return create("label", { title: `${label} (${MODE_KEYS[mode].toUpperCase()})` }, input, label);
       });
       this.playButton = button("Play", { className: "play", ariaPressed: "false", onclick: () => this.togglePlay() });
       this.detailsButton = button("Differences", { className: "details-button", title: "Differences (D)" });
       this.detailsButton.onclick = () => this.setDetails(this.dialog.aside.hidden);
-      const group = build("div", { className: "modes", role: "radiogroup", ariaLabel: "View" }, ...choices);
+      const group = create("div", { className: "modes", role: "radiogroup", ariaLabel: "View" }, ...choices);
       return [group, this.playButton, this.controls.element, this.detailsButton];
     }
 
@@ -745,7 +733,7 @@
 
     // For assets/tournament.js
     pictures: {
-      build, button, key, pluralize, request, messageOf, picturesOf, showToast, buildPane, buildEmpty, buildRetry, setReady,
+      button, key, request, messageOf, picturesOf, showToast, buildPane, buildEmpty, buildRetry, setReady,
       bestColumns, setStar, updateStar, moveToTrash, announce, pictureUrl, zoomControls, pressZoomKey, readSession,
       areIds, current: () => current,
     },

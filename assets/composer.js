@@ -1,12 +1,8 @@
 // How many images a press makes, of which prompts, and with which seeds and styles; and what that would be, while one types.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create } = sd35;
   const byId = (id) => document.getElementById(id);
-  const create = (tag, properties = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), properties);
-    node.append(...children);
-    return node;
-  };
 
   // ---- The options --------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 // The panel of a grid: its axes, its labelled cells and its price before the press.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create, pluralize } = sd35;
 
   const STORAGE_KEY = "sd35-grid";
   const ASK_DELAY = 250; // ms after the last change
@@ -34,15 +35,6 @@
 
   const panel = () => document.getElementById("grid-panel");
   const find = (selector) => panel()?.querySelector(selector) ?? null;
-  const create = (tag, properties = {}, ...children) => {
-    const { data = {}, aria = {}, ...others } = properties;
-    const node = Object.assign(document.createElement(tag), others);
-    Object.assign(node.dataset, data);
-    for (const [name, value] of Object.entries(aria)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  };
-  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
   const kindOf = (axis) => KINDS.find(({ kind }) => kind === axis.kind);
 
   // ---- What is remembered -------------------------------------------------------------------------
@@ -170,7 +162,8 @@
       rows: 2,
       maxLength: MAX_TEXT,
       spellcheck: false,
-      aria: { "aria-label": `Values of the ${title.toLowerCase()}`, "aria-describedby": `${hintId} ${errorId}` },
+      ariaLabel: `Values of the ${title.toLowerCase()}`,
+      ariaDescribedby: `${hintId} ${errorId}`,
     });
     const allButton = create("button", { type: "button", className: "plain-button", data: { action: "all-styles" } }, "All styles");
     const picker = create("details", { hidden: true }, create("summary", {}, "Choose styles"), allButton, create("div", { className: "style-names" }));
@@ -178,7 +171,7 @@
       "fieldset",
       { data: { axis: index } },
       create("legend", {}, title),
-      create("select", { aria: { "aria-label": `What differs between the ${title.toLowerCase()}` } }, ...options),
+      create("select", { ariaLabel: `What differs between the ${title.toLowerCase()}` }, ...options),
       create("div", { className: "values" }, text),
       create("p", { className: "hint", id: hintId }),
       create("p", { className: "error", id: errorId, role: "alert" }),
@@ -189,16 +182,16 @@
     const swap = create("button", { type: "button", className: "plain-button", data: { action: "swap" } }, "⇄ Swap columns and rows");
     return create(
       "dialog",
-      { id: "grid-panel", aria: { "aria-labelledby": "grid-title" } },
+      { id: "grid-panel", ariaLabelledby: "grid-title" },
       create("h2", { id: "grid-title" }, "Grid"),
-      create("button", { type: "button", className: "close", data: { action: "close" }, aria: { "aria-label": "Close" } }, "✕"),
+      create("button", { type: "button", className: "close", data: { action: "close" }, ariaLabel: "Close" }, "✕"),
       create("p", { className: "hint" }, "Your prompt and settings, with one or two that differ. The seed stays the same, unless you choose it here."),
       create(
         "form",
         { noValidate: true },
         create("div", { className: "axes" }, createAxis(0), createAxis(1)),
         swap,
-        create("div", { className: "grid-preview", tabIndex: 0, role: "region", aria: { "aria-label": "Preview" } }),
+        create("div", { className: "grid-preview", tabIndex: 0, role: "region", ariaLabel: "Preview" }),
         create("p", { className: "error form-error", role: "alert" }),
         create(
           "div",

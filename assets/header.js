@@ -1,6 +1,7 @@
 // The header's menus: the theme, and the sheet of all keys.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create } = sd35;
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
 
@@ -80,31 +81,18 @@
   ];
   const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
-  const create = (name, properties = {}, children = []) => {
-    const element = Object.assign(document.createElement(name), properties);
-    element.append(...children);
-    return element;
-  };
   const keyElement = (key) => create("kbd", { textContent: key === "Ctrl" && IS_MAC ? "⌘" : key });
   const groupElement = (name) => {
     const rows = KEYS.filter(([group]) => group === name).flatMap(([, keys, text]) => [
-      create("dt", {}, keys.map(keyElement)),
+      create("dt", {}, ...keys.map(keyElement)),
       create("dd", { textContent: text }),
     ]);
-    return create("section", {}, [create("h3", { textContent: name }), create("dl", {}, rows)]);
+    return create("section", {}, create("h3", { textContent: name }), create("dl", {}, ...rows));
   };
   const keySheet = () => byId("key-sheet");
   const openKeySheet = () => {
-    const close = create("button", { type: "button", className: "close", textContent: "✕", title: "Close" });
-    close.setAttribute("aria-label", "Close");
     const groups = [...new Set(KEYS.map(([group]) => group))].map(groupElement);
-    const title = create("h2", { id: "key-sheet-title", textContent: "Keys" });
-    const sheet = create("dialog", { id: "key-sheet" }, [title, close, create("div", { className: "groups" }, groups)]);
-    sheet.setAttribute("aria-labelledby", title.id);
-    sheet.addEventListener("click", ({ target }) => [sheet, close].includes(target) && sheet.close());
-    sheet.addEventListener("close", () => sheet.remove());
-    document.querySelector(".gradio-container").append(sheet);
-    sheet.showModal();
+    sd35.openDialog("key-sheet", "Keys", create("div", { className: "groups" }, ...groups));
   };
 
   const isTyping = ({ target }) =>

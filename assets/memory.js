@@ -1,6 +1,7 @@
 // What the page remembers: the prompts that were used, by ↑ in an empty prompt and in a dialog with a search.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create, pluralize } = sd35;
   const byId = (id) => document.getElementById(id);
   const prompt = () => document.querySelector("#prompt-area textarea");
 
@@ -118,13 +119,7 @@
   const LOADING_DELAY = 400; // ms
   const DOUBLE_CLICK = 500; // ms
   const ROWS = 40;
-  const create = (name, properties = {}, ...children) => {
-    const element = Object.assign(document.createElement(name), properties);
-    element.append(...children);
-    return element;
-  };
   const dialog = () => byId("prompt-history");
-  const pluralize = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
 
   const dateText = (seconds) => {
     const moment = new Date(seconds * 1000);
@@ -222,20 +217,14 @@
 
   const openHistory = () => {
     if (dialog() !== null || document.querySelector("dialog[open]")) return;
-    const close = create("button", { type: "button", className: "close", textContent: "✕" });
-    close.setAttribute("aria-label", "Close");
-    const input = create("input", { type: "search", placeholder: "Search your prompts", autocomplete: "off", spellcheck: false });
-    input.setAttribute("aria-label", "Search your prompts");
+    const name = "Search your prompts";
+    const input = create("input", { type: "search", placeholder: name, ariaLabel: name, autocomplete: "off", spellcheck: false });
     const more = create("button", { type: "button", className: "more secondary-button", textContent: "Show more", hidden: true });
-    const status = create("p", { className: "visually-hidden" });
-    status.setAttribute("role", "status");
-    const keys = create("p", { className: "keys" });
-    keys.innerHTML = "<kbd>Enter</kbd> takes the prompt · <kbd>Shift</kbd> <kbd>Enter</kbd> with all settings";
+    const status = create("p", { className: "visually-hidden", role: "status" });
+    const [enter, shift, otherEnter] = ["Enter", "Shift", "Enter"].map((text) => create("kbd", {}, text));
+    const keys = create("p", { className: "keys" }, enter, " takes the prompt · ", shift, " ", otherEnter, " with all settings");
     const body = create("div", { className: "body" }, create("ul"), more, create("p", { className: "note" }));
-    const title = create("h2", { id: "prompt-history-title", textContent: "Prompts" });
-    const element = create("dialog", { id: "prompt-history", className: "panel-dialog" });
-    element.append(title, close, input, body, status, keys);
-    element.setAttribute("aria-labelledby", title.id);
+    const element = sd35.openDialog("prompt-history", "Prompts", input, body, status, keys);
     let timer = 0;
     input.addEventListener("input", () => {
       clearTimeout(timer);
@@ -243,12 +232,6 @@
     });
     more.onclick = () => load(search.text, element.querySelectorAll("li").length);
     element.addEventListener("keydown", onDialogKey);
-    const openedAt = Date.now(); // the second click of a double click would close it
-    const isBeside = ({ target }) => target === element && Date.now() - openedAt > DOUBLE_CLICK;
-    element.addEventListener("click", (event) => (event.target === close || isBeside(event)) && element.close());
-    element.addEventListener("close", () => element.remove());
-    document.querySelector(".gradio-container").append(element);
-    element.showModal();
     input.focus();
     load("", 0);
   };

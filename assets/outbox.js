@@ -2,6 +2,7 @@
 // on any network; or the visitor is told why it doesn't.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create, pluralize } = sd35;
 
   const MAX_BATCH = 20; // the server takes no more in one call
   const ROW_DELAY = 300; // ms: a number on the button says enough about an answer that is quick
@@ -39,12 +40,6 @@
 
   // ---- Drawing ------------------------------------------------------------------------------------
 
-  const create = (tag, properties = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), properties);
-    node.append(...children);
-    return node;
-  };
-  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
   const createButton = (text, action, onclick, label) => {
     const button = create("button", { type: "button", textContent: text, onclick });
     button.dataset.action = action;

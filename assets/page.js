@@ -180,7 +180,6 @@
     }
   };
 
-  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
   let unseen = { completed: 0, failed: 0 }; // since the queue was last empty, or the visitor last used the page
   let baseTitle, shownTitle;
   const showTitle = () => {
@@ -212,7 +211,7 @@
     if (!isFirstQueue && (added.completed > 0 || added.failed > 0)) {
       unseen.completed += Math.max(0, added.completed);
       unseen.failed += Math.max(0, added.failed);
-      if (added.failed > 0) notify(`${pluralize(added.failed, "image")} failed`);
+      if (added.failed > 0) notify(`${window.sd35.pluralize(added.failed, "image")} failed`);
       if (current.remaining === 0 && added.completed > 0)
         notify(unseen.completed === 1 ? "Your image is ready" : `${unseen.completed} images ready`);
     }

@@ -1,6 +1,7 @@
 // Presets: settings of the form under names. The owner's are in a file of the library, a visitor's in the browser.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create } = sd35;
   const byId = (id) => document.getElementById(id);
   const panel = () => byId("preset-panel");
 
@@ -8,7 +9,6 @@
   const MAX_NAME_LENGTH = 60;
   const GAP = 6; // pixels between the button and the panel
   const LOADING_DELAY = 400; // ms
-  const DOUBLE_CLICK = 500; // ms
 
   // ---- Where they are -----------------------------------------------------------------------------
 
@@ -68,16 +68,8 @@
 
   // ---- The panel ----------------------------------------------------------------------------------
 
-  const create = (name, properties = {}, ...children) => {
-    const element = Object.assign(document.createElement(name), properties);
-    element.append(...children);
-    return element;
-  };
-  const iconButton = (text, label, onclick) => {
-    const button = create("button", { type: "button", className: "icon", textContent: text, title: label, onclick });
-    button.setAttribute("aria-label", label);
-    return button;
-  };
+  const iconButton = (text, label, onclick) =>
+    create("button", { type: "button", className: "icon", title: label, ariaLabel: label, onclick }, text);
   const factsOf = ({ size, width, height, guidance_scale: guidance, num_inference_steps: steps, styles, count }) =>
     [
       size === "custom" ? `${width} × ${height}` : size,
@@ -145,8 +137,8 @@
     return row;
   };
   const createNameForm = (preset) => {
-    const input = create("input", { value: preset.name, maxLength: MAX_NAME_LENGTH, autocomplete: "off" });
-    input.setAttribute("aria-label", `New name of ${preset.name}`);
+    const ariaLabel = `New name of ${preset.name}`;
+    const input = create("input", { value: preset.name, maxLength: MAX_NAME_LENGTH, autocomplete: "off", ariaLabel });
     const end = (name) => {
       renaming = null;
       render();
@@ -169,8 +161,8 @@
     return create("li", {}, form);
   };
   const createDeletedRow = (item) => {
-    const undo = create("button", { type: "button", className: "undo", textContent: "Undo", onclick: () => restore(item) });
-    undo.setAttribute("aria-label", `Undo: restore ${item.preset.name}`);
+    const ariaLabel = `Undo: restore ${item.preset.name}`;
+    const undo = create("button", { type: "button", className: "undo", ariaLabel, onclick: () => restore(item) }, "Undo");
     item.button = undo;
     const text = create("span", { textContent: `“${item.preset.name}” deleted`, dir: "auto" });
     return create("li", { className: "deleted" }, text, undo);
@@ -226,30 +218,19 @@
     const y = below + height + GAP < innerHeight ? below : top - height - GAP;
     Object.assign(element.style, { margin: "0", top: inside(y, innerHeight - height), left: inside(left, innerWidth - width) });
   };
-  const buildPanel = () => {
-    const close = iconButton("✕", "Close", () => panel().close());
-    close.className = "close";
+  const openPanel = () => {
     const input = create("input", { id: "preset-name", maxLength: MAX_NAME_LENGTH, autocomplete: "off", oninput: updateSave });
     const label = create("label", { htmlFor: input.id, textContent: "Save the current settings as" });
     const save = create("form", { className: "save", onsubmit: onSave, noValidate: true, hidden: true });
     save.append(label, create("div", {}, input, create("button", { className: "secondary-button", textContent: "Save" })));
-    const note = create("p", { className: "note" });
-    note.setAttribute("role", "status");
-    const title = create("h2", { id: "preset-title", textContent: "Presets" });
-    const element = create("dialog", { id: "preset-panel", className: "panel-dialog" });
-    element.append(title, close, create("ul"), create("p", { className: "empty", hidden: true }), note, save);
-    element.setAttribute("aria-labelledby", title.id);
-    const openedAt = Date.now(); // the second click of a double click would close it
-    element.addEventListener("click", ({ target }) => target === element && Date.now() - openedAt > DOUBLE_CLICK && element.close());
-    element.addEventListener("close", () => element.remove());
-    return element;
+    const note = create("p", { className: "note", role: "status" });
+    const empty = create("p", { className: "empty", hidden: true });
+    return sd35.openDialog("preset-panel", "Presets", create("ul"), empty, note, save);
   };
   const open = async () => {
     if (document.querySelector("dialog[open]")) return;
     [renaming, deleted, pressed] = [null, [], null];
-    const element = buildPanel();
-    document.querySelector(".gradio-container").append(element);
-    element.showModal();
+    const element = openPanel();
     place(element);
     const timer = setTimeout(() => say("Loading…"), LOADING_DELAY);
     await load();

@@ -1,12 +1,8 @@
 // The stage: the contact sheet of a set, or one image, which can be zoomed; and what can be done with them.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create } = sd35;
   const byId = (id) => document.getElementById(id);
-  const create = (tag, properties = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), properties);
-    node.append(...children);
-    return node;
-  };
 
   const GAP = 10; // px between two cells, as in stage.css
   const LABEL_HEIGHT = 22; // px

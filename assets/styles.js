@@ -1,6 +1,7 @@
 // Styles: the chosen ones, the panel in which they are chosen, the user's own ones, and the presets of the negative prompt.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create, pluralize } = sd35;
 
   const MAX_CHOSEN = 20; // the server takes no more
   const ANSWER_TIME = 20_000; // ms
@@ -10,12 +11,6 @@
   const byId = (id) => document.getElementById(id);
   const panel = () => byId("styles-panel");
   const form = () => byId("style-form");
-  const create = (tag, properties = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), properties);
-    node.append(...children);
-    return node;
-  };
-  const pluralize = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
   // ---- Questions to the server ----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 // and the third, which can only be among those that have lost to nobody else.
 (() => {
   const sd35 = (window.sd35 ??= {});
+  const { create, pluralize } = sd35;
 
   const MIN_COUNT = 3;
   const MAX_COUNT = 64;
@@ -117,7 +118,7 @@
       const count = this.ids.length - pictures.length;
       const { error } = messageOf(answer);
       this.error = error;
-      this.dialog.showNote(error || (count > 0 ? `${sd35.pictures.pluralize(count, "image")} no longer in your library` : ""));
+      this.dialog.showNote(error || (count > 0 ? `${pluralize(count, "image")} no longer in your library` : ""));
       this.ids = this.ids.filter((id) => this.pictures.has(id));
       this.decisions = this.decisions.filter((decision) => isDecision(decision, this.ids));
       this.render();
@@ -131,13 +132,13 @@
     // ---- What is shown
 
     buildTools() {
-      const { build, button, key } = sd35.pictures;
-      this.progress = build("progress", { max: 1, value: 0, ariaLabel: "Progress" });
-      this.progressText = build("span", { className: "progress-text" });
+      const { button, key } = sd35.pictures;
+      this.progress = create("progress", { max: 1, value: 0, ariaLabel: "Progress" });
+      this.progressText = create("span", { className: "progress-text" });
       this.undoButton = button("Undo ", { title: "Undo the last choice (↑)", onclick: () => this.undo() }, key("↑"));
       this.bothButton = button("Both good ", { title: "Both are as good (↓)", onclick: () => this.choose("both") }, key("↓"));
       this.finishButton = button("Show the result", { className: "finish", onclick: () => this.showPodium() });
-      const meter = build("div", { className: "meter" }, this.progress, this.progressText);
+      const meter = create("div", { className: "meter" }, this.progress, this.progressText);
       this.dialog.tools.replaceChildren(meter, this.controls.element);
     }
 
@@ -161,7 +162,7 @@
     }
 
     showPair(pair) {
-      const { build, button, key, buildPane, announce } = sd35.pictures;
+      const { button, key, buildPane, announce } = sd35.pictures;
       const sides = ["left", "right"];
       const focused = document.activeElement;
       const focusedSide = this.bars?.findIndex((bar) => bar.contains(focused)) ?? -1;
@@ -177,9 +178,9 @@
         const text = key(index === 0 ? "←" : "→");
         const choice = button(text, { className: "choose", onclick: () => this.choose(sides[index]) }, "This one");
         choice.setAttribute("aria-label", `Choose the ${sides[index]} image`);
-        return build("div", { className: "bar" }, choice, build("span", { className: "caption", title: caption }, caption));
+        return create("div", { className: "bar" }, choice, create("span", { className: "caption", title: caption }, caption));
       });
-      const choices = build("div", { className: "choices" }, this.undoButton, this.bothButton, this.finishButton);
+      const choices = create("div", { className: "choices" }, this.undoButton, this.bothButton, this.finishButton);
       this.choices = choices;
       this.dialog.view.replaceChildren(...this.panes.map(({ element }) => element), ...this.bars, choices);
       // A new pair has new buttons.
@@ -262,7 +263,7 @@
     // ---- The end
 
     showPodium() {
-      const { build, button, key, pluralize, announce } = sd35.pictures;
+      const { button, key, announce } = sd35.pictures;
       const places = rank(this.ids, this.decisions).places;
       this.places = places;
       this.pair = null;
@@ -276,8 +277,8 @@
       });
       const back = button("Back ", { title: "Back to the last pair (↑)", onclick: () => this.undo() }, key("↑"));
       back.hidden = this.trashedIds.length > 0;
-      this.actions = build("div", { className: "choices" }, back, ...this.buildActions());
-      const podium = build("div", { className: "podium" }, ...figures);
+      this.actions = create("div", { className: "choices" }, back, ...this.buildActions());
+      const podium = create("div", { className: "podium" }, ...figures);
       podium.toggleAttribute("data-many", figures.length > PLACES);
       this.dialog.view.replaceChildren(podium, this.actions);
       this.dialog.element.focus();
@@ -287,7 +288,7 @@
     }
 
     buildFigure(id, place) {
-      const { build, button, setStar, updateStar } = sd35.pictures;
+      const { button, setStar, updateStar } = sd35.pictures;
       const picture = this.pictures.get(id);
       const pane = sd35.pictures.buildPane(picture, `Place ${place}`);
       pane.element.style.aspectRatio = `${picture.width} / ${picture.height}`;
@@ -295,9 +296,9 @@
       const update = () => updateStar(star, picture);
       star.onclick = () => setStar(this.dialog, picture, update);
       update();
-      const text = build("span", { className: "caption" }, picture.caption);
-      const caption = build("figcaption", { className: "bar" }, build("b", {}, `${place}.`), star, text);
-      const figure = build("figure", { className: "figure" }, pane.element, caption);
+      const text = create("span", { className: "caption" }, picture.caption);
+      const caption = create("figcaption", { className: "bar" }, create("b", {}, `${place}.`), star, text);
+      const figure = create("figure", { className: "figure" }, pane.element, caption);
       figure.dataset.place = place;
       figure.toggleAttribute("data-trashed", this.trashedIds.includes(id));
       figure.style.setProperty("--ratio", picture.width / picture.height);

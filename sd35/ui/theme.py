@@ -21,6 +21,7 @@ if (window.gradio_config) document.documentElement.dataset.theme = theme;
 } catch {}</script>"""  # storage may be blocked
 
 SCRIPT_NAMES: Final = (
+    "elements.js",
     "page.js",
     "header.js",
     "connection.js",
