@@ -282,15 +282,17 @@
 
   // ---- Lines --------------------------------------------------------------------------------------
   // Who enters several lines most often means several prompts. Not the lines of one: with commas at their ends, very long,
-  // or paragraphs. Who turns it off once isn't asked again.
+  // paragraphs, or a template in several lines. Who turns it off once isn't asked again.
 
   const LINES_KEY = "sd35-lines";
   const MAX_LINE = 300; // characters
   let lineCount = 0;
   const lines = (text) => text.split("\n").map((line) => line.trim());
+  const isBalanced = (line) => line.split("{").length === line.split("}").length;
   const looksLikeList = (text) => {
     const all = lines(text.trim());
-    return all.every((line, index) => line !== "" && line.length <= MAX_LINE && (index === all.length - 1 || !/[,;:]$/.test(line)));
+    const isPrompt = (line) => line !== "" && line.length <= MAX_LINE && isBalanced(line);
+    return all.every((line, index) => isPrompt(line) && (index === all.length - 1 || !/[,;:]$/.test(line)));
   };
   const noteLines = (text) => {
     const count = lines(text).filter((line) => line !== "").length;
