@@ -34,7 +34,7 @@ ASSETS = SHIPPED_STYLES.parent
 WILDCARDS = {
     "season": ("summer", "{autumn|fall}", "winter"),
     "flavor": ("mint", "lemon", "plum"),
-    "heavy": ("3::oak", "0::ash"),
+    "heavy": ("3::oak  # a tree", "0::ash"),
     "clothes": ("In ${season}, ${season:no} shirts",),
     "nested": ("__season__", "never"),
     "loop": ("a", "__loop_back__"),

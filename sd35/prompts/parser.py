@@ -92,7 +92,8 @@ def parse_template(text: str) -> Sequence:
 def parse_value(text: str) -> Option:
     """Return the tree of a line in a file of wildcards, with its weight."""
     weight, start = _parse_weight(text, 0)
-    return Option(weight, parse_template(text[start:].strip()))
+    sequence = parse_template(text[start:].strip())
+    return Option(weight, _strip_end(sequence, is_padded=True))  # before a comment
 
 
 def _parse_weight(text: str, position: int) -> tuple[float, int]:
