@@ -8,8 +8,9 @@ import sqlite3
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +55,7 @@ sys.dont_write_bytecode = False
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MIN_MEMORY_BYTES = 2 << 30
+DAY_SECONDS = 86_400
 
 
 def _write_into_memory() -> None:
@@ -65,6 +67,10 @@ def _write_into_memory() -> None:
         return
     if shutil.disk_usage(memory).free < MIN_MEMORY_BYTES:  # as in a container
         return
+    for abandoned in memory.glob("sd35-tests-*"):  # by tests that were killed
+        with suppress(OSError):
+            if time.time() - abandoned.stat().st_mtime > DAY_SECONDS:
+                shutil.rmtree(abandoned)
     folder = tempfile.mkdtemp(prefix="sd35-tests-", dir=memory)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     Path(folder).chmod(0o1777)  # as /tmp: some tests are another user for a while
