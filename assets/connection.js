@@ -78,10 +78,17 @@
   otherPages.onmessage = ({ data }) => sd35.raise(data === "Space" ? "connection" : "poll");
 
   let joins = 0;
+  let isStreamDue = false; // after the one that is on its way, whose focus is from before
+  const noteJoin = () => {
+    joins -= 1;
+    if (joins > 0 || !isStreamDue) return;
+    isStreamDue = false;
+    startStream();
+  };
   const send = async (resource, init) => {
     if (String(resource).includes("/queue/join")) {
       joins += 1;
-      return call(resource, init).finally(() => (joins -= 1));
+      return call(resource, init).finally(noteJoin);
     }
     const eventData = JSON.parse(init.body).event_data;
     const name = queueOf(eventData);
@@ -240,7 +247,8 @@
     sd35.raise("poll");
   };
   const startStream = () => {
-    if (joins > 0) return; // one is on its way
+    isStreamDue = joins > 0;
+    if (isStreamDue) return;
     startedAt = Date.now();
     sd35.raise("watch");
   };

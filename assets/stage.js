@@ -107,6 +107,7 @@
 
   // As many columns as make the images largest.
   let gridSize = { width: 0, height: 0 }; // as it was last observed: to measure it would lay out the page at each update
+  const measure = () => (gridSize = { width: grid.clientWidth, height: grid.clientHeight });
   let cellSide = 0;
   const layOut = (shown) => {
     const { width, height } = gridSize;
@@ -166,11 +167,15 @@
     tools.replaceChildren(...nodes);
   };
 
+  let shownLook = "";
   const render = () => {
     if (sheet === null) return;
     const output = byId("output");
     if (stage.mode !== null) output.dataset.mode = stage.mode; // not before the server has said what there is
     output.toggleAttribute("data-set", stage.cells.length > 1);
+    const look = `${stage.mode} ${stage.cells.length > 1}`; // the sheet's size depends on it
+    if (look !== shownLook) measure();
+    shownLook = look;
     renderCells();
     renderTools();
     sd35.settleButtons(sheet);
@@ -287,7 +292,7 @@
       sheet = element;
       element.append(tools, ...arrows, grid);
       const onResize = () => {
-        gridSize = { width: grid.clientWidth, height: grid.clientHeight };
+        measure();
         render();
       };
       new ResizeObserver(onResize).observe(grid);
@@ -301,7 +306,10 @@
       if (next.focus === previousId) previousId = null;
       const formerFocus = next.showsSet && !stage.showsSet ? stage.focus : "";
       stage = next;
-      if (isOther) zoom?.fit();
+      if (isOther) {
+        zoom?.fit();
+        byId("actions")?.scrollTo(0, 0); // on a phone
+      }
       render();
       // Back from one image to the set: on from there.
       if (document.activeElement === document.body) cells.find(({ id }) => id && id === formerFocus)?.button.focus({ preventScroll: true });

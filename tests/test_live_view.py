@@ -112,7 +112,7 @@ async def test_slow_page_sees_the_final_image(fake: FakeSpace, tmp_path: Path) -
 
 
 async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -> None:
-    """A page that watches anew gets each update once, by its newest stream."""
+    """A page that watches anew gets each update once, and none with the focus before a press."""
     fake.hold()
     async with open_handlers(fake, tmp_path) as page:
         job = await page.submit("wait: ", JobStatus.RUNNING)
@@ -124,7 +124,9 @@ async def test_newer_watch_ends_the_older_one(fake: FakeSpace, tmp_path: Path) -
             while True:
                 await anext(older)
         assert (await anext(newer)).focus == job.id
-        await newer.aclose()
+        press: Any = SimpleNamespace(_data={"action": "select", "id": job.id})
+        await page.jobs.run_queue_action(REQUEST, press, job.id)
+        assert [update async for update in newer] == [LiveUpdate.unchanged()]
         assert not page.service.visitor_queue(LOCAL_VISITOR).watcher_count
         fake.release()
 

@@ -194,6 +194,7 @@ class JobHandlers:
                 async for update in updates:
                     # Gradio doesn't end the older call of a "multiple" event.
                     if self._watch_tokens.get(session_hash) is not token:
+                        yield LiveUpdate.unchanged()  # Gradio sends the last one again at the end
                         return
                     yield update
         except LibraryError as error:

@@ -51,7 +51,12 @@ class LiveUpdate(NamedTuple):
     @classmethod
     def of_panel(cls, panel: str) -> "LiveUpdate":
         """Return an update that changes the panel alone."""
-        return cls(gr.skip(), panel, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip())
+        return cls.unchanged()._replace(panel=panel)
+
+    @classmethod
+    def unchanged(cls) -> "LiveUpdate":
+        """Return an update that changes nothing."""
+        return cls(*[gr.skip()] * len(cls._fields))
 
 
 @dataclass(slots=True)
