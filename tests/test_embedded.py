@@ -119,7 +119,8 @@ def test_page_works_as_an_element(visitor_page: Page, blog: str) -> None:
     page.goto(f"{blog}/app")
     generate_picture(page)
     expect(page.locator("gradio-app.dark")).to_have_count(0)
-    page.get_by_role("button", name="Reuse seed").click()
+    page.get_by_role("button", name="Reuse").click()
+    page.get_by_role("button", name="Seed only").click()
     expect(page.get_by_label("Random seed")).not_to_be_checked()
     expect(page.get_by_role("heading", name="A blog")).to_be_visible()
     for width in (1360, 390):

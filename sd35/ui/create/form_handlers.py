@@ -1,6 +1,5 @@
 """Handlers that check and fill the form: import, and the limits of the connected Space."""
 
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from random import SystemRandom
@@ -14,8 +13,10 @@ from sd35.core.limits import Limits
 from sd35.core.text import format_estimate
 from sd35.core.visitor import LOCAL_VISITOR, Visitor
 from sd35.jobs.job import Job
+from sd35.jobs.record import JobStatus
 from sd35.jobs.service import JobService
 from sd35.library.layout import owner_key
+from sd35.library.repository import Entry
 from sd35.metadata.model import GenerationMetadata
 from sd35.metadata.parsing import parse_int
 from sd35.prompts.catalog import PromptCatalog
@@ -154,25 +155,27 @@ class FormHandlers:
         self, payload: dict[str, Any], visitor: Visitor
     ) -> tuple[str, GenerationMetadata] | None:
         """Return the name and the metadata of an image or a job, if it is this visitor's."""
-        if payload.get("kind") == "job":
+        is_job = payload.get("kind") == "job"
+        entry = None if is_job else await self._find_entry(payload.get("id"), visitor)
+        if entry is None:  # also of an image that isn't saved yet, or never, as it has no owner
             job = await self._find_job(payload.get("id"), visitor)
             if job is None:
                 return None
-            return "an unfinished job", metadata_from_request(job.state.value.request)
-        picture_id = payload.get("id")
-        if not isinstance(picture_id, str) or visitor.owner is None:
-            return None
-        get_entry = self._job_service.library.get
-        key = owner_key(visitor.owner)
-        entry = None
-        with suppress(LibraryError):
-            entry = await anyio.to_thread.run_sync(get_entry, picture_id, key)
-        if entry is None:  # not saved yet
-            return await self.find_metadata({**payload, "kind": "job"}, visitor)
+            name = "this image" if job.status is JobStatus.COMPLETED else "an unfinished job"
+            return name, metadata_from_request(job.state.value.request)
         metadata = entry.metadata
         if metadata.width is None or metadata.height is None:
             metadata = replace(metadata, width=entry.width, height=entry.height)
         return entry.path.rpartition("/")[2], metadata
+
+    async def _find_entry(self, picture_id: object, visitor: Visitor) -> Entry | None:
+        if not isinstance(picture_id, str) or visitor.owner is None:
+            return None
+        get_entry = self._job_service.library.get
+        try:
+            return await anyio.to_thread.run_sync(get_entry, picture_id, owner_key(visitor.owner))
+        except LibraryError:
+            return None
 
     def _import(
         self,

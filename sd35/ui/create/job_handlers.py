@@ -47,6 +47,11 @@ POLL_LEASE: Final = 90.0
 """Seconds after a poll in which its page counts as open: browsers slow down the timers of hidden
 pages to one a minute."""
 
+FOCUS_LIFETIME: Final = 60.0
+"""Seconds in which the focus that an action has set counts, and not the one that a page sends: that
+may be older."""
+MAX_FOCUSES: Final = 5000
+
 RESTORE_INTERVAL: Final = 1.0  # seconds between two reads of a visitor's recorded jobs
 MAX_RESTORED: Final = 1000
 
@@ -73,13 +78,14 @@ class JobHandlers:
         self._form_handlers = form_handlers
         self._can_log_out = can_log_out
         self._watch_tokens: dict[str, object] = {}
+        self._focuses: TTLCache[str, Focus] = TTLCache(MAX_FOCUSES, FOCUS_LIFETIME)
         self._restored_owners: TTLCache[str, None] = TTLCache(MAX_RESTORED, RESTORE_INTERVAL)
 
     async def submit(
         self, request: gr.Request, event: gr.EventData, focus: object
     ) -> tuple[str, str, *tuple[Any, ...]]:
         """Submit presses of Generate; return outcomes, a message, and the live outputs."""
-        view = self._job_view_for_action(request, focus)
+        view = self._job_view(request, focus)
         with suppress(LibraryError):  # each submission says so itself
             await self._restore_session(view.visitor)
         outcomes = []
@@ -92,7 +98,7 @@ class JobHandlers:
             if outcome.job is not None:
                 view.focus = self._focus_after(outcome.job, view.visitor)
                 message = notices.submission_notice(outcome.job.id, outcome.image_count)
-        return dump_outcomes(outcomes), message, *await view.render()
+        return dump_outcomes(outcomes), message, *await self._render_after_action(request, view)
 
     def _focus_after(self, job: Job, visitor: Visitor) -> Focus:
         """Return what to show when this job was submitted."""
@@ -110,7 +116,7 @@ class JobHandlers:
         The result comes with this response, because the event stream may be broken.
         """
         payload = event_payload(event)
-        view = self._job_view_for_action(request, focus)
+        view = self._job_view(request, focus)
         try:
             await self._restore_session(view.visitor)
             await self._run_action(view, payload.get("action"), payload)
@@ -119,7 +125,7 @@ class JobHandlers:
                 message = notices.deletion_notice(payload.get("id"))
         except SD35Error as error:
             message = rejection_panel(error_message(error))
-        return message, *await view.render()
+        return message, *await self._render_after_action(request, view)
 
     async def _run_action(self, view: JobView, action: object, payload: dict[str, Any]) -> None:
         view.focus = await run_action(
@@ -131,7 +137,7 @@ class JobHandlers:
     ) -> tuple[str, *tuple[Any, ...]]:
         """Submit variations of an image of the library, or retry a job without an image."""
         payload = event_payload(event)
-        view = self._job_view_for_action(request, focus)
+        view = self._job_view(request, focus)
         try:
             if payload.get("variation") == "job":
                 await self._run_action(view, "retry", payload)
@@ -140,7 +146,7 @@ class JobHandlers:
             message = notices.removal_notice(view.visitor_queue.latest_removal)
         except SD35Error as error:
             message = rejection_panel(error_message(error))
-        return message, *await view.render()
+        return message, *await self._render_after_action(request, view)
 
     async def _submit_variations(self, payload: dict[str, Any], view: JobView) -> None:
         source = await self._form_handlers.find_metadata(payload, view.visitor)
@@ -167,15 +173,18 @@ class JobHandlers:
             await self._job_service.restore_session(visitor)
             self._restored_owners[visitor.owner] = None
 
-    def _job_view_for_action(self, request: gr.Request, focus: object) -> JobView:
-        """Return the view of a page for an action, after which the page watches its jobs anew."""
-        # An update that is under way would show what was in focus before.
-        self._watch_tokens.pop(request.session_hash or "", None)
-        return self._job_view(request, focus)
+    async def _render_after_action(self, request: gr.Request, view: JobView) -> LiveUpdate:
+        """Return the live outputs after an action, which has decided what is in focus."""
+        session_hash = request.session_hash or ""
+        # A watch that is under way, or on its way here, has the former focus.
+        self._watch_tokens.pop(session_hash, None)
+        self._focuses[session_hash] = view.focus
+        return await view.render()
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.
-        return JobView(self._job_service, visitor_from_request(request), Focus.parse(focus))
+        latest_focus = self._focuses.get(request.session_hash or "") or Focus.parse(focus)
+        return JobView(self._job_service, visitor_from_request(request), latest_focus)
 
     async def watch_jobs(
         self, request: gr.Request, focus: object
@@ -192,9 +201,10 @@ class JobHandlers:
             await self._restore_session(view.visitor)
             async with aclosing(self._watch(view)) as updates:
                 async for update in updates:
-                    # Gradio doesn't end the older call of a "multiple" event.
+                    # Gradio doesn't end the older call of a "multiple" event. At the end of a
+                    # call, it sends the last values again, over those of what has ended it.
                     if self._watch_tokens.get(session_hash) is not token:
-                        yield LiveUpdate.unchanged()  # Gradio sends the last one again at the end
+                        yield LiveUpdate.unchanged()
                         return
                     yield update
         except LibraryError as error:

@@ -49,14 +49,15 @@ class LiveUpdate(NamedTuple):
     stage: Any
 
     @classmethod
+    def unchanged(cls) -> "LiveUpdate":
+        """Return an update that changes nothing."""
+        # A new dict for each output, because Gradio empties the ones that it gets.
+        return cls(*(gr.skip() for _ in cls._fields))
+
+    @classmethod
     def of_panel(cls, panel: str) -> "LiveUpdate":
         """Return an update that changes the panel alone."""
         return cls.unchanged()._replace(panel=panel)
-
-    @classmethod
-    def unchanged(cls) -> "LiveUpdate":
-        """Return an update that changes nothing."""
-        return cls(*[gr.skip()] * len(cls._fields))
 
 
 @dataclass(slots=True)
