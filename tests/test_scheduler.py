@@ -82,6 +82,15 @@ async def test_concurrency_limits() -> None:
 
 
 @pytest.mark.anyio
+async def test_positions_of_a_set_are_reported_once() -> None:
+    """Many entries at once get their positions in one report, not in one for each of them."""
+    async with AsyncExitStack() as stack:
+        visitors = QueuedVisitors(Scheduler(1), stack)
+        await asyncio.gather(*(visitors.start(f"a{index}") for index in range(40)))
+        assert [*visitors.positions.values()] == [[], *([(index, 39)] for index in range(39))]
+
+
+@pytest.mark.anyio
 async def test_cancelled_entry_frees_its_place() -> None:
     """A cancelled entry gives back its place or its slot, and the others move up."""
     async with AsyncExitStack() as stack:

@@ -56,6 +56,7 @@ class Scheduler:
         self._running_counts: Counter[str] = Counter()
         self._last_served: dict[str, None] = {}  # visitors, by the time of their last slot
         self._pause_timers: dict[str, asyncio.TimerHandle] = {}
+        self._report: asyncio.Handle | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -126,13 +127,17 @@ class Scheduler:
         return timer is not None
 
     def schedule(self) -> None:
-        """Grant the free slots, and report their positions to the entries that stay pending."""
-        pending = []
+        """Grant the free slots, and soon report their positions to the entries still pending."""
         for entry in self.scheduling_order():
             if self._has_capacity(entry.rate_limit_key):
                 self._grant(entry)
-            else:
-                pending.append(entry)
+        # Once for all entries of a set: each report goes to every pending entry.
+        if self._report is None:
+            self._report = asyncio.get_running_loop().call_soon(self._report_positions)
+
+    def _report_positions(self) -> None:
+        self._report = None
+        pending = self.scheduling_order()
         for jobs_ahead, entry in enumerate(pending):
             entry.on_position(jobs_ahead, len(pending))
 
