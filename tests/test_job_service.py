@@ -35,6 +35,7 @@ from sd35.jobs.provenance import space_label
 from sd35.jobs.record import JobRecord, JobStatus
 from sd35.jobs.repository import JobRepository
 from sd35.jobs.runner import MAX_PREVIEW_BYTES
+from sd35.jobs.scheduler import Scheduler
 from sd35.jobs.service import JobService
 from sd35.jobs.space_connection import ConnectionState, SpaceConfig
 from sd35.library import database
@@ -286,7 +287,22 @@ async def start_plain_run(
     return service, job
 
 
-async def test_time_left_comes_from_the_library(fake: FakeSpace, tmp_path: Path) -> None:
+def spy(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[object]:
+    """Let a method work as before, and return a list that grows with each call of it."""
+    calls: list[object] = []
+    method = getattr(owner, name)
+
+    def record(*args: object) -> object:
+        calls.append(args)
+        return method(*args)
+
+    monkeypatch.setattr(owner, name, record)
+    return calls
+
+
+async def test_time_left_comes_from_the_library(
+    fake: FakeSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without any run there is no estimate; then for a job, for those behind it, and for all."""
     config = studio_config(tmp_path, UsageLimits(max_concurrent=1))
     service = JobService(SpaceConfig(fake.address), _fail_demo, config)
@@ -318,6 +334,12 @@ async def test_time_left_comes_from_the_library(fake: FakeSpace, tmp_path: Path)
         jobs[2].set_held(is_held=True)
         service.visitor_queue(LOCAL_VISITOR).pause_error = QuotaError("No quota.")
         assert estimates.queue_seconds(LOCAL_VISITOR) is None
+        orders = spy(monkeypatch, Scheduler, "scheduling_order")
+        held_job = await service.submit(make_request("held"))
+        held_job.set_held(is_held=True)
+        orders.clear()
+        assert [estimates.remaining_seconds(held_job) for _ in range(100)] == [None] * 100
+        assert len(orders) <= 2, "each look at a held job was a new forecast"
         fake.release()
         assert (await wait_for_end(jobs[0])).status is JobStatus.COMPLETED
         assert estimates.remaining_seconds(jobs[0]) is None

@@ -204,7 +204,10 @@ class Estimates:
         return self._forecast.get(job_id, math.inf)
 
     def _forecast_pending(self) -> dict[str, float]:
-        """Return in how many seconds each pending job will be finished, of all visitors."""
+        """Return in how many seconds each job of all visitors will be finished.
+
+        It is infinite for those that have a slot, are paused or are held.
+        """
         jobs = {id(job.queue_entry): job for job in self._registry.unfinished_jobs}
         # An image that is being downloaded doesn't hold up the next run.
         running = [
@@ -220,7 +223,9 @@ class Estimates:
             self._limits.max_concurrent,
             self._limits.max_concurrent_per_visitor,
         )
-        return {job.id: seconds for job, seconds in zip(pending, times, strict=True)}
+        # A paused job is in no order. Without its time, each look at it would be a new forecast.
+        forecast = dict.fromkeys((job.id for job in jobs.values()), math.inf)
+        return forecast | {job.id: seconds for job, seconds in zip(pending, times, strict=True)}
 
     def _pending_seconds(self, job: Job) -> float:
         seconds = self._job_seconds(job.state.value.request)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -131,7 +132,7 @@ def _set_buttons(cells: Sequence[Cell], job_id: str) -> Markup:
     if set_id:
         link = Markup(
             '<a class="secondary-button" href="#library?q=set%3A{}">Open the set</a>'
-        ).format(set_id)
+        ).format(quote(set_id, safe=""))
     return Markup('<div id="actions">{}{}</div>').format(concat(buttons), link)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -69,7 +70,7 @@ def _summary(loaded: LibrarySheet) -> Markup:
         text = f"{count:,} of {pluralize(len(cells), 'image')}"
     links = concat(
         Markup('<a href="studio/sheet/{}.{}" download title="{}">{}</a>').format(
-            loaded.set_id, suffix, hint, label
+            quote(loaded.set_id, safe=""), suffix, hint, label
         )
         for suffix, label, hint in _DOWNLOADS
     )
