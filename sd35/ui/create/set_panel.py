@@ -22,6 +22,7 @@ from sd35.ui.markup import EMPTY_HTML, action_button, concat, error_message, fac
 __all__ = ["set_panel"]
 
 MAX_COMPARED: Final = 4
+MAX_RANKED: Final = 64  # as in assets/tournament.js
 
 
 def set_panel(
@@ -124,7 +125,7 @@ def _set_buttons(cells: Sequence[Cell], job_id: str) -> Markup:
         buttons.append(action_button("retry-set", "Retry", job_id, "Retry what has no image"))
     if 2 <= len(ids) <= MAX_COMPARED:
         buttons.append(_ids_button("compare-set", "Compare", ids))
-    if len(ids) > 2:
+    if 2 < len(ids) <= MAX_RANKED:
         buttons.append(_ids_button("find-best", "Find the best", ids))
     if ids:
         buttons.append(_ids_button("download-set", "Download all", ids))
