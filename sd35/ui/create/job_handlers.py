@@ -175,11 +175,12 @@ class JobHandlers:
 
     async def _render_after_action(self, request: gr.Request, view: JobView) -> LiveUpdate:
         """Return the live outputs after an action, which has decided what is in focus."""
+        update = await view.render()
         session_hash = request.session_hash or ""
         # A watch that is under way, or on its way here, has the former focus.
         self._watch_tokens.pop(session_hash, None)
         self._focuses[session_hash] = view.focus
-        return await view.render()
+        return update
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
         # The focus comes from the browser's storage, which other programs may have written to.
