@@ -19,6 +19,8 @@ from tests.chromium import (  # noqa: F401  # fixtures
 )
 from tests.fakes import FakeSpace
 
+pytestmark = pytest.mark.accessibility
+
 AXE_JS = "([selector, options]) => axe.run(selector, options)"
 AXE_OPTIONS: dict[str, Any] = {"resultTypes": ["violations"], "preload": False, "iframes": False}
 

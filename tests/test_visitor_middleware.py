@@ -143,8 +143,9 @@ def test_job_is_controlled_by_its_owner_only(
 ) -> None:
     """Other visitors can't watch or cancel a job by its id."""
     _, job_id = start_waiting_job(fake, ann)
-    bob.run("run_queue_action", [job_id], {"action": "stop", "id": job_id})
     assert "no longer available" in bob.result("watch_jobs", [job_id])[1]
+    stop = {"action": "stop", "id": job_id}
+    assert "no longer available" in bob.run("run_queue_action", [job_id], stop)[2]
     fake.release()
     assert ann.result("watch_jobs", [job_id])[2] == job_id
 
