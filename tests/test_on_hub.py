@@ -209,7 +209,7 @@ class Visitor:
     def submit(self, prompt: str, session_hash: str = "") -> str:
         """Submit a job, and return the event's id."""
         body = {
-            "data": [prompt, "", "1:1", None, None, None, None, 7],
+            "data": [prompt, "", "1:1", None, None, None, None, 7, "", "", False],
             "session_hash": session_hash or secrets.token_hex(5),
         }
         answer = self.post("/gradio_api/call/generate", body)
@@ -559,10 +559,11 @@ def test_only_the_space_s_own_hosts_are_known(world: World, host: str, status: i
 
 
 def test_sign_in_button_is_no_endpoint(world: World) -> None:
-    """Programs are offered the same two endpoints as elsewhere."""
+    """Programs are offered the same endpoints as elsewhere."""
     assert list(world.visitor().get("/gradio_api/info").json()["named_endpoints"]) == [
         "/infer",
         "/generate",
+        "/generate_set",
     ]
 
 
