@@ -87,6 +87,7 @@ os.environ["HF_HOME"] = f"{_TEMP_DIR.name}/huggingface"
 _LONGEST_FILES = (
     "test_page",
     "test_queue_page",
+    "test_form_page",
     "test_gallery",
     "test_accessibility",
     "test_cli_generate",
