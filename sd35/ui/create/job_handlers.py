@@ -176,10 +176,11 @@ class JobHandlers:
     async def _render_after_action(self, request: gr.Request, view: JobView) -> LiveUpdate:
         """Return the live outputs after an action, which has decided what is in focus."""
         update = await view.render()
-        session_hash = request.session_hash or ""
-        # A watch that is under way, or on its way here, has the former focus.
-        self._watch_tokens.pop(session_hash, None)
-        self._focuses[session_hash] = view.focus
+        # A watch that is under way, or on its way here, has the former focus. A caller without a
+        # session is no page, and others would get its focus.
+        if request.session_hash:
+            self._watch_tokens.pop(request.session_hash, None)
+            self._focuses[request.session_hash] = view.focus
         return update
 
     def _job_view(self, request: gr.Request, focus: object) -> JobView:
